@@ -1,0 +1,172 @@
+// The contract between the native library and everybody who calls it.
+//
+// The library knows nothing of torch, Python or GANs: it is handed raw pointers, sizes and a thread count or a stream.
+// It never allocates, synchronises or throws; outputs and workspace are passed in by the caller. Every entry point
+// returns a Status, and `last_error()` says in one line what was wrong.
+//
+// Sizes: a tensor is [N, C, H, W], M = H*W, a "plane" is one (n, c) slice.
+// "acc" is the accumulation type: double where dtype is f64, float otherwise. Image-like tensors (x, y, dy, dx) have
+// `dtype`; every other tensor has the acc type.
+#pragma once
+
+#include <cstdint>
+
+namespace stylegan_fast {
+
+enum class DType : int32_t { f32 = 0, f64 = 1, f16 = 2, bf16 = 3 };
+
+// Dense layouts only. contiguous: [N][C][H][W]. channels_last: [N][H][W][C].
+enum class Layout : int32_t { contiguous = 0, channels_last = 1 };
+
+enum class Status : int32_t {
+  ok = 0,
+  invalid_argument = 1,  // a size, enum or pointer that no kernel could accept
+  unsupported = 2,       // valid, but this backend has no kernel for it
+  launch_failed = 3,     // the CUDA runtime refused; last_error() has its words
+};
+
+// One line on the last failure in this thread; empty if there was none.
+const char* last_error();
+
+// ---------------------------------------------------------------------------------------------------------- adain
+//   t = x + noise_strength[c] * noise[n,0,h,w] + bias[c]
+//   a = t if t >= 0 else negative_slope * t
+//   z = scale[n,c] * (a - mean_hw(a)) / sqrt(var_hw(a) + eps) + shift[n,c]        (biased variance)
+//   y = z if z >= 0 else output_negative_slope * z
+
+struct PlaneParameter {      // one acc value per plane, e.g. a strided half of an [N, 2C] tensor
+  const void* data;          // null: left out
+  int64_t stride_n;          // in elements; 0 where one row serves every sample
+  int64_t stride_c;
+};
+
+struct AdaIN {
+  DType dtype;
+  Layout layout;
+  int64_t n, c, h, w;
+  const void* x;               // [N, C, H, W] dtype
+  PlaneParameter scale;        // null: 1
+  PlaneParameter shift;        // null: 0
+  const void* noise;           // [N|1, 1, H, W] acc, each [H, W] dense; null: none
+  int64_t noise_stride_n;      // in elements; H*W, or 0 where one map serves every sample
+  const void* noise_strength;  // [C] acc; null exactly where noise is null
+  const void* bias;            // [C] acc; null: none
+  double negative_slope, eps, output_negative_slope;
+};
+
+// mean is stored relative to the plane's pivot p, its first activation a[n,c,0,0]: mean = mean_hw(a - p). So a
+// normalised value is ((a - p) - mean) * rstd, which is exactly 0 everywhere on a constant plane.
+struct AdaINForward {
+  AdaIN op;
+  void* y;     // [N, C, H, W] dtype, op.layout
+  void* mean;  // [N, C] acc
+  void* rstd;  // [N, C] acc
+  void* workspace;
+};
+
+// Partials are per plane; the caller sums them over n in fixed order. Any of them may be null: not wanted.
+struct AdaINBackward {
+  AdaIN op;
+  const void* dy;        // [N, C, H, W] dtype, op.layout
+  const void* mean;      // [N, C] acc, from the forward
+  const void* rstd;      // [N, C] acc, from the forward
+  void* dx;              // [N, C, H, W] dtype, op.layout
+  void* dscale;          // [N, C] acc   sum_hw(dz * normalised)
+  void* dshift;          // [N, C] acc   sum_hw(dz)
+  void* dbias;           // [N, C] acc   sum_hw(dt)
+  void* dnoise_strength; // [N, C] acc   sum_hw(dt * noise)
+  void* dnoise;          // [N, 1, H, W] acc   sum_c(dt * noise_strength)
+  void* workspace;
+};
+
+// ------------------------------------------------------------------------------------------------------- bias_act
+//   y = clamp(gain * act(x + b), -clamp, clamp), b broadcast along one dimension
+
+enum class Activation : int32_t {
+  linear = 0, relu = 1, lrelu = 2, tanh = 3, sigmoid = 4, elu = 5, selu = 6, softplus = 7, swish = 8
+};
+
+struct BiasAct {
+  DType dtype;
+  Activation act;
+  int64_t size;       // number of elements; x is walked in memory order
+  int64_t bias_step;  // consecutive elements that share one bias value
+  int64_t bias_size;  // the bias of element i is b[(i / bias_step) % bias_size]
+  const void* b;      // [bias_size] acc; null: none
+  double alpha, gain;
+  double clamp;       // < 0: none
+};
+
+struct BiasActForward {
+  BiasAct op;
+  const void* x;  // [size] dtype
+  void* y;        // [size] dtype
+};
+
+// dx = dy * dy/dx. Which of x and y is read depends on the activation: swish reads x (and b), the others y.
+struct BiasActBackward {
+  BiasAct op;
+  const void* dy;  // [size] dtype
+  const void* x;   // [size] dtype; may be null where y is read
+  const void* y;   // [size] dtype; may be null where x is read and clamp < 0
+  void* dx;        // [size] dtype
+};
+
+// d2x = ddx * dy * d2y/dx2; zero for piecewise linear activations, so callers skip it there.
+struct BiasActSecond {
+  BiasAct op;
+  const void* ddx;  // [size] dtype
+  const void* dy;   // [size] dtype
+  const void* x;    // [size] dtype; may be null where y is read
+  const void* y;    // [size] dtype; may be null where x is read and clamp < 0
+  void* d2x;        // [size] dtype
+};
+
+// ------------------------------------------------------------------------------------------------------ upfirdn2d
+// Insert up-1 zeros after every pixel, pad with zeros (crop where negative), correlate with f (convolve, i.e. with f
+// flipped, unless flip_filter), keep every down-th pixel, multiply by gain.
+//   out_h = (in_h * up_y + pad_y0 + pad_y1 - filter_h) / down_y + 1, likewise out_w
+
+struct UpFirDn2d {
+  DType dtype;
+  Layout layout;
+  int64_t n, c, in_h, in_w, out_h, out_w;
+  int32_t up_x, up_y, down_x, down_y;
+  int32_t pad_x0, pad_x1, pad_y0, pad_y1;
+  int32_t filter_h, filter_w;
+  bool flip_filter;
+  double gain;
+  const void* x;       // [N, C, in_h, in_w] dtype
+  const void* filter;  // [filter_h, filter_w] acc
+  void* y;             // [N, C, out_h, out_w] dtype
+};
+
+// ---------------------------------------------------------------------------------------------------- entry points
+
+namespace cpu {
+// The instruction set the CPU kernels run on: "baseline", "avx2" or "avx512".
+const char* capability();
+
+Status adain_forward(const AdaINForward&, int threads);
+Status adain_backward(const AdaINBackward&, int threads);
+Status bias_act_forward(const BiasActForward&, int threads);
+Status bias_act_backward(const BiasActBackward&, int threads);
+Status bias_act_second(const BiasActSecond&, int threads);
+Status upfirdn2d(const UpFirDn2d&, int threads);
+}  // namespace cpu
+
+namespace cuda {
+// `stream` is a cudaStream_t of the current device. Workspace sizes are in bytes; a workspace of that size, 16-byte
+// aligned, is passed in the struct.
+int64_t adain_forward_workspace(const AdaINForward&);
+int64_t adain_backward_workspace(const AdaINBackward&);
+
+Status adain_forward(const AdaINForward&, void* stream);
+Status adain_backward(const AdaINBackward&, void* stream);
+Status bias_act_forward(const BiasActForward&, void* stream);
+Status bias_act_backward(const BiasActBackward&, void* stream);
+Status bias_act_second(const BiasActSecond&, void* stream);
+Status upfirdn2d(const UpFirDn2d&, void* stream);
+}  // namespace cuda
+
+}  // namespace stylegan_fast
