@@ -1,0 +1,50 @@
+"""StyleGAN (Karras, Laine, Aila 2018, arXiv 1812.04948) with its memory-bound work in fused kernels.
+
+Everything named here is loaded on first use, so that importing the package costs nothing and creates no CUDA context::
+
+    import stylegan_fast
+    G = stylegan_fast.load_generator("runs/00000-faces")
+    images = G(torch.randn(4, G.z_dim), truncation_psi=0.7)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from . import layers as layers
+    from . import ops as ops
+    from .models.discriminator import Discriminator as Discriminator
+    from .models.generator import Generator as Generator
+    from .models.network_file import load_discriminator as load_discriminator
+    from .models.network_file import load_generator as load_generator
+    from .ops import adain as adain
+    from .ops import bias_act as bias_act
+    from .ops import upfirdn2d as upfirdn2d
+    from .ops.library import use_backend as use_backend
+
+_HOMES = {
+    "layers": ".layers",
+    "ops": ".ops",
+    "Discriminator": ".models.discriminator",
+    "Generator": ".models.generator",
+    "load_discriminator": ".models.network_file",
+    "load_generator": ".models.network_file",
+    "adain": ".ops",
+    "bias_act": ".ops",
+    "upfirdn2d": ".ops",
+    "use_backend": ".ops.library",
+}
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = importlib.import_module(_HOMES[name], __name__)
+    return home if name in ("layers", "ops") else getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
