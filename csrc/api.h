@@ -64,7 +64,8 @@ struct AdaINForward {
   void* workspace;
 };
 
-// Partials are per plane; the caller sums them over n in fixed order. Any of them may be null: not wanted.
+// Partials are per plane; the caller sums them over n in fixed order. Any of them may be null: not wanted. Only dnoise
+// needs dscale and dshift with it.
 struct AdaINBackward {
   AdaIN op;
   const void* dy;        // [N, C, H, W] dtype, op.layout
@@ -81,6 +82,8 @@ struct AdaINBackward {
 
 // ------------------------------------------------------------------------------------------------------- bias_act
 //   y = clamp(gain * act(x + b), -clamp, clamp), b broadcast along one dimension
+// The slope at 0 of lrelu is 1, of relu 0, of selu the left one. Where |y| reaches the clamp, rounded to dtype as y is,
+// the slope is 0.
 
 enum class Activation : int32_t {
   linear = 0, relu = 1, lrelu = 2, tanh = 3, sigmoid = 4, elu = 5, selu = 6, softplus = 7, swish = 8
@@ -146,6 +149,11 @@ struct UpFirDn2d {
 namespace cpu {
 // The instruction set the CPU kernels run on: "baseline", "avx2" or "avx512".
 const char* capability();
+// Takes a lower one; false where this machine or this build has none of that name.
+bool set_capability(const char* name);
+// Runs on the OpenMP threads that `library`, already in the process, runs on; false where it has none, and then every
+// kernel runs on the calling thread alone.
+bool use_pool_of(const char* library);
 
 Status adain_forward(const AdaINForward&, int threads);
 Status adain_backward(const AdaINBackward&, int threads);

@@ -1,0 +1,57 @@
+// adain on the CPU: which pieces of work there are, and which thread count they are worth.
+#include "adain_channels_last.h"
+#include "adain_contiguous.h"
+
+namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
+namespace {
+
+// Calls body(n, c0, width) for every slab. Narrower slabs give every thread some work; 16 channels are a cache line.
+template <class Body>
+void over_slabs(const AdaIN& op, int threads, Body body) {
+  int64_t width = widest_slab;
+  while (width > 16 && op.n * ((op.c + width - 1) / width) < 2 * threads) width /= 2;
+  const int64_t slabs = (op.c + width - 1) / width;
+  parallel(op.n * slabs, op.n * op.c * op.h * op.w, threads, [&](int64_t i) {
+    const int64_t c0 = i % slabs * width;
+    body(i / slabs, c0, smaller(width, op.c - c0));
+  });
+}
+
+template <class T>
+void forward(const AdaINForward& f, int threads) {
+  const AdaIN& op = f.op;
+  if (op.layout == Layout::contiguous)
+    parallel(op.n * op.c, op.n * op.c * op.h * op.w, threads, [&](int64_t i) { forward_plane<T>(f, i); });
+  else
+    over_slabs(op, threads, [&](int64_t n, int64_t c0, int64_t width) { forward_slab<T>(f, n, c0, width); });
+}
+
+template <class T>
+void backward(const AdaINBackward& f, int threads) {
+  const AdaIN& op = f.op;
+  if (op.layout == Layout::contiguous)
+    parallel(op.n * op.c, op.n * op.c * op.h * op.w, threads, [&](int64_t i) { backward_plane<T>(f, i); });
+  else
+    over_slabs(op, threads, [&](int64_t n, int64_t c0, int64_t width) { backward_slab<T>(f, n, c0, width); });
+  if (!f.dnoise) return;
+  const int64_t size = op.h * op.w, blocks = (size + block_size - 1) / block_size;
+  parallel(op.n * blocks, op.n * op.c * size, threads, [&](int64_t i) {
+    const int64_t n = i / blocks, start = i % blocks * block_size, count = smaller(block_size, size - start);
+    if (op.layout == Layout::contiguous)
+      noise_gradient_block<T>(f, n, start, count);
+    else
+      noise_gradient_pixels<T>(f, n, start, count);
+  });
+}
+
+}  // namespace
+
+Status adain_forward(const AdaINForward& f, int threads) {
+  return with_dtype(f.op.dtype, [&](auto t) { return forward<decltype(t)>(f, threads), Status::ok; });
+}
+
+Status adain_backward(const AdaINBackward& f, int threads) {
+  return with_dtype(f.op.dtype, [&](auto t) { return backward<decltype(t)>(f, threads), Status::ok; });
+}
+
+}  // namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA

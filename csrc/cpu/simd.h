@@ -1,0 +1,182 @@
+// What every CPU kernel file starts with. Such a file is compiled once per instruction set, with STYLEGAN_FAST_ISA
+// naming the namespace; everything in it is internal but the entry points. No templates or inline functions of the
+// standard library may be used there: their AVX-512 copy could be the one the linker keeps for the whole library.
+#pragma once
+
+#include <cstdint>
+
+#include "../api.h"
+#include "parallel.h"
+
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
+#ifndef STYLEGAN_FAST_ISA
+#error "STYLEGAN_FAST_ISA must name the namespace of this instruction set"
+#endif
+
+#define RESTRICT __restrict
+
+namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
+namespace {
+
+struct F16 {
+  uint16_t bits;
+};
+struct BF16 {
+  uint16_t bits;
+};
+
+template <class T>
+struct AccOf {
+  using type = float;
+};
+template <>
+struct AccOf<double> {
+  using type = double;
+};
+template <class T>
+using Acc = typename AccOf<T>::type;
+
+template <class To, class From>
+inline To bits_as(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+// a * b + c. Contraction is off everywhere else: a value computed twice, in a vector loop and in its scalar tail, must
+// be the same number, or a constant plane is not constant.
+inline float fused(float a, float b, float c) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+inline double fused(double a, double b, double c) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return __builtin_fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+// ------------------------------------------------------------------------------------------- numbers in memory
+
+inline float to_acc(float x) { return x; }
+inline double to_acc(double x) { return x; }
+inline float to_acc(BF16 x) { return bits_as<float>(static_cast<uint32_t>(x.bits) << 16); }
+inline float to_acc(F16 x) {
+#if defined(__F16C__)
+  return _cvtsh_ss(x.bits);
+#elif defined(__aarch64__)
+  return static_cast<float>(bits_as<__fp16>(x.bits));
+#else
+  // Shifted into place the number is 2^112 times too small, subnormals included; inf and nan get their exponent back.
+  const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000) << 16;
+  const uint32_t magnitude = static_cast<uint32_t>(x.bits & 0x7fff) << 13;
+  const uint32_t scaled = bits_as<uint32_t>(bits_as<float>(magnitude) * 0x1p112f);
+  return bits_as<float>(sign | (magnitude >= 0x0f800000u ? magnitude | 0x7f800000u : scaled));
+#endif
+}
+
+template <class T>
+inline T from_acc(Acc<T> x) {
+  return x;
+}
+template <>
+inline BF16 from_acc<BF16>(float x) {
+  const uint32_t bits = bits_as<uint32_t>(x);
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;  // to nearest, ties to even
+  const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  return {static_cast<uint16_t>(nan ? (bits >> 16) | 0x40u : rounded)};
+}
+template <>
+inline F16 from_acc<F16>(float x) {
+#if defined(__F16C__)
+  return {_cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT)};
+#elif defined(__aarch64__)
+  return {bits_as<uint16_t>(static_cast<__fp16>(x))};
+#else
+  const uint32_t bits = bits_as<uint32_t>(x);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
+  if (magnitude > 0x7f800000u) return {static_cast<uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu))};
+  if (magnitude >= 0x477ff000u) return {static_cast<uint16_t>(sign | 0x7c00u)};  // 65520 and up round to infinity
+  if (magnitude < 0x38800000u) {
+    // Below 2^-14: added to 0.5 the sum's last bit is 2^-24, fp16's smallest step, and the addition rounds.
+    const uint32_t sum = bits_as<uint32_t>(bits_as<float>(magnitude) + 0.5f);
+    return {static_cast<uint16_t>(sign | (sum - 0x3f000000u))};
+  }
+  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
+  return {static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
+#endif
+}
+
+// n numbers as accumulation type: where they lie if they have it, otherwise converted into buffer.
+inline const float* load(const float* x, int64_t, float*) { return x; }
+inline const double* load(const double* x, int64_t, double*) { return x; }
+template <class T>
+inline const float* load(const T* RESTRICT x, int64_t n, float* RESTRICT buffer) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) buffer[i] = to_acc(x[i]);
+  return buffer;
+}
+
+template <class T>
+inline void store(const Acc<T>* RESTRICT from, int64_t n, T* RESTRICT x) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) x[i] = from_acc<T>(from[i]);
+}
+
+#if defined(__F16C__)
+template <>
+inline const float* load<F16>(const F16* RESTRICT x, int64_t n, float* RESTRICT buffer) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    _mm256_storeu_ps(buffer + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i))));
+  for (; i < n; ++i) buffer[i] = to_acc(x[i]);
+  return buffer;
+}
+template <>
+inline void store<F16>(const float* RESTRICT from, int64_t n, F16* RESTRICT x) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(x + i),
+                     _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT));
+  for (; i < n; ++i) x[i] = from_acc<F16>(from[i]);
+}
+#endif
+
+// -------------------------------------------------------------------------------------------------- dispatch
+
+// Calls function(T()) for the type of `dtype`; the callers have checked that it is one.
+template <class Function>
+inline Status with_dtype(DType dtype, Function function) {
+  switch (dtype) {
+    case DType::f32: return function(float());
+    case DType::f64: return function(double());
+    case DType::f16: return function(F16());
+    case DType::bf16: return function(BF16());
+  }
+  return Status::invalid_argument;
+}
+
+// Runs body(i) for i in [0, count) on the pool, unless all of it is too little work to wake a thread for: a wake-up
+// takes about as long as these many elements.
+template <class Body>
+inline void parallel(int64_t count, int64_t elements, int threads, Body body) {
+  constexpr int64_t elements_worth_a_thread = 16384;
+  const int64_t useful = elements / elements_worth_a_thread + 1;
+  parallel_for(
+      count, useful < threads ? static_cast<int>(useful) : threads,
+      [](void* context, int64_t i) { (*static_cast<Body*>(context))(i); }, &body);
+}
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+}  // namespace
+}  // namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA

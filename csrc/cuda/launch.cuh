@@ -1,0 +1,138 @@
+// The machine, part 1: launching, shared memory, clusters, dtypes. Kernels touch the hardware only through this file,
+// vec.cuh, reduce.cuh and CUDA's own barrier and shuffle words, so that tests/emulator can run every one of them on a
+// CPU: there STYLEGAN_FAST_EMULATOR is defined and emulator.h supplies those words.
+//
+//   SHARED(T, name, n);                  a static array of the block; never a bare __shared__
+//   DYNAMIC_SHARED(T, name, byte, n);    n elements from byte `byte` of the LaunchShape's shared_bytes
+//   shared_pointer<T>                    the type of `name`
+//   cluster_rank(), cluster_barrier(), of_block(pointer, rank)     sm_90 and up
+#pragma once
+
+#include "../api.h"
+#include "../status.h"
+
+#if defined(STYLEGAN_FAST_EMULATOR)
+#include "emulator.h"
+#else
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+#endif
+
+namespace stylegan_fast {
+namespace cuda {
+
+constexpr int warp_size = 32;
+
+struct LaunchShape {
+  dim3 blocks;
+  int threads;               // a multiple of 32
+  int64_t shared_bytes = 0;  // dynamic
+  int cluster = 1;           // blocks along x that form one
+};
+
+constexpr int64_t max_grid_x = 0x7fffffff, max_grid_yz = 65535;
+
+// As many blocks as there is work, or as a grid can have: every kernel walks its work in strides of the grid, along y
+// and z too, where that spares it a 64-bit division (which is slow, a call, and makes ptxas spill around it).
+inline LaunchShape shape_for(int threads, int64_t x, int64_t y = 1, int64_t z = 1) {
+  return {dim3(unsigned(x < max_grid_x ? x : max_grid_x), unsigned(y < max_grid_yz ? y : max_grid_yz),
+               unsigned(z < max_grid_yz ? z : max_grid_yz)),
+          threads};
+}
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+#if defined(STYLEGAN_FAST_EMULATOR)
+
+#define SHARED(T, name, n)                  \
+  static const char name##_key = 0;         \
+  const ::emulator::SharedPointer<T> name = ::emulator::shared<T>(&name##_key, #name, n)
+#define DYNAMIC_SHARED(T, name, byte, n)    \
+  static const char name##_key = 0;         \
+  const ::emulator::SharedPointer<T> name = ::emulator::shared<T>(&name##_key, #name, n, byte)
+
+template <typename T>
+using shared_pointer = ::emulator::SharedPointer<T>;
+
+inline unsigned cluster_rank() { return __clusterRelativeBlockRank(); }
+#define cluster_barrier() __cluster_barrier()
+
+template <typename T>
+shared_pointer<T> of_block(shared_pointer<T> p, unsigned rank) {
+  return p.of_block(rank);
+}
+
+// Launches and reports a refusal under the name of the op. Arguments are converted to the kernel's parameters.
+template <typename... Parameters, typename... Arguments>
+Status launch(const char* op, void (*kernel)(Parameters...), const LaunchShape& shape, void*, Arguments... arguments) {
+  const char* error = emulator::launch(kernel, {shape.blocks, dim3(unsigned(shape.threads)), unsigned(shape.cluster),
+                                                size_t(shape.shared_bytes)}, arguments...);
+  return error ? fail(Status::launch_failed, "%s: %s", op, error) : Status::ok;
+}
+
+#else
+
+#define SHARED(T, name, n) __shared__ T name[n]
+#define DYNAMIC_SHARED(T, name, byte, n)                                    \
+  extern __shared__ __align__(16) unsigned char dynamic_shared_memory[];    \
+  T* const name = reinterpret_cast<T*>(dynamic_shared_memory + (byte))
+
+template <typename T>
+using shared_pointer = T*;
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+__device__ __forceinline__ unsigned cluster_rank() { return __clusterRelativeBlockRank(); }
+__device__ __forceinline__ void cluster_barrier() {
+  __cluster_barrier_arrive();
+  __cluster_barrier_wait();
+}
+template <typename T>
+__device__ __forceinline__ T* of_block(T* p, unsigned rank) {
+  return static_cast<T*>(__cluster_map_shared_rank(p, rank));
+}
+#endif
+
+constexpr int64_t shared_bytes_without_asking = 48 << 10;
+
+template <typename... Parameters, typename... Arguments>
+Status launch(const char* op, void (*kernel)(Parameters...), const LaunchShape& shape, void* stream,
+              Arguments... arguments) {
+  cudaError_t error = cudaSuccess;
+  if (shape.shared_bytes > shared_bytes_without_asking)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared_bytes));
+  if (error == cudaSuccess) {
+    cudaLaunchAttribute cluster{};
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim.x = unsigned(shape.cluster);
+    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = shape.blocks;
+    config.blockDim = dim3(unsigned(shape.threads));
+    config.dynamicSmemBytes = size_t(shape.shared_bytes);
+    config.stream = static_cast<cudaStream_t>(stream);
+    config.attrs = &cluster;
+    config.numAttrs = shape.cluster > 1 ? 1 : 0;
+    error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+  }
+  if (error == cudaSuccess) return Status::ok;
+  cudaGetLastError();  // ours to report: the next caller must not find it
+  return fail(Status::launch_failed, "%s: %s", op, cudaGetErrorString(error));
+}
+
+#endif
+
+// Calls f(T{}) with the element type of `dtype`.
+template <typename F>
+Status with_dtype(const char* op, DType dtype, F f) {
+  switch (dtype) {
+    case DType::f32: return f(float{});
+    case DType::f64: return f(double{});
+    case DType::f16: return f(__half{});
+    case DType::bf16: return f(__nv_bfloat16{});
+  }
+  return fail(Status::invalid_argument, "%s: unknown dtype %d", op, int(dtype));
+}
+
+}  // namespace cuda
+}  // namespace stylegan_fast

@@ -1,0 +1,85 @@
+// The machine, part 2: element types and 16-byte vectors.
+#pragma once
+
+#include <initializer_list>
+
+#include "launch.cuh"
+
+namespace stylegan_fast {
+namespace cuda {
+
+// The accumulation type: double for double, float for the rest.
+template <typename T>
+struct AccOf {
+  using type = float;
+};
+template <>
+struct AccOf<double> {
+  using type = double;
+};
+template <typename T>
+using acc_t = typename AccOf<T>::type;
+
+__device__ __forceinline__ double to_acc(double v) { return v; }
+__device__ __forceinline__ float to_acc(float v) { return v; }
+__device__ __forceinline__ float to_acc(__half v) { return __half2float(v); }
+__device__ __forceinline__ float to_acc(__nv_bfloat16 v) { return __bfloat162float(v); }
+
+template <typename T>
+__device__ __forceinline__ T from_acc(acc_t<T> v) {
+  return v;
+}
+template <>
+__device__ __forceinline__ __half from_acc<__half>(float v) {
+  return __float2half_rn(v);
+}
+template <>
+__device__ __forceinline__ __nv_bfloat16 from_acc<__nv_bfloat16>(float v) {
+  return __float2bfloat16_rn(v);
+}
+
+// One 16-byte load or store.
+template <typename T>
+struct alignas(16) Vec {
+  static constexpr int size = 16 / sizeof(T);
+  T element[size];
+};
+
+// Whether all of these pointers may be read as Vec. Null pointers are.
+inline bool aligned16(std::initializer_list<const void*> pointers) {
+  for (const void* p : pointers)
+    if (reinterpret_cast<uintptr_t>(p) % 16) return false;
+  return true;
+}
+
+// Loads p[0 .. count), count <= Vec<T>::size, in one access where it is whole and `aligned`. The rest of `values` is 0.
+template <typename T>
+__device__ __forceinline__ void load(const T* p, int64_t count, bool aligned, acc_t<T>* values) {
+  constexpr int size = Vec<T>::size;
+  if (aligned && count >= size) {
+    const Vec<T> v = *reinterpret_cast<const Vec<T>*>(p);
+#pragma unroll
+    for (int i = 0; i < size; ++i) values[i] = to_acc(v.element[i]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < size; ++i) values[i] = i < count ? to_acc(p[i]) : acc_t<T>(0);
+  }
+}
+
+template <typename T>
+__device__ __forceinline__ void store(T* p, int64_t count, bool aligned, const acc_t<T>* values) {
+  constexpr int size = Vec<T>::size;
+  if (aligned && count >= size) {
+    Vec<T> v;
+#pragma unroll
+    for (int i = 0; i < size; ++i) v.element[i] = from_acc<T>(values[i]);
+    *reinterpret_cast<Vec<T>*>(p) = v;
+  } else {
+#pragma unroll
+    for (int i = 0; i < size; ++i)
+      if (i < count) p[i] = from_acc<T>(values[i]);
+  }
+}
+
+}  // namespace cuda
+}  // namespace stylegan_fast

@@ -1,0 +1,177 @@
+"""Layers with an equalised learning rate: weights are stored unscaled and scaled each time they are used.
+
+"Progressive Growing of GANs" (arXiv 1710.10196), section 4.1.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stylegan_fast.ops.bias_act import bias_act
+
+# Every leaky ReLU of the StyleGAN networks.
+LEAKY_SLOPE = 0.2
+
+_ACTIVATIONS = ("linear", "lrelu")
+
+
+def _checked_activation(layer: str, activation: str) -> str:
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"{layer}: activation is {activation!r}, expected one of {', '.join(_ACTIVATIONS)}")
+    return activation
+
+
+class EqualLinear(nn.Module):
+    """Fully connected layer with an equalised learning rate.
+
+    ::
+
+        y = act(x @ (weight * gain / sqrt(in_features) * lr_multiplier)^T + bias * lr_multiplier)
+
+    Gain convention: `gain` is part of the weight's scale (sqrt(2) before a leaky ReLU, 1 before nothing); nothing is
+    multiplied after the activation. `weight` [out_features, in_features] starts as N(0, 1) / `lr_multiplier`, so the
+    first output does not depend on `lr_multiplier`; `bias` [out_features] starts at 0. Dropping the optimiser's
+    effective learning rate by `lr_multiplier` is the trick of StyleGAN's mapping network (0.01; arXiv 1812.04948,
+    appendix C).
+
+    Args:
+        in_features, out_features: widths of the last dimension of x and y.
+        bias: learn an additive bias.
+        gain: standard deviation of y for x of unit variance, before bias and activation.
+        lr_multiplier: scale of weight and bias.
+        activation: "linear", or "lrelu" (slope 0.2, gain 1).
+
+    Shapes: x ``[..., in_features]`` -> y ``[..., out_features]``, computed in the dtype of x.
+
+        >>> layer = EqualLinear(512, 256, gain=2 ** 0.5, activation="lrelu")
+        >>> y = layer(torch.randn(4, 512))
+        >>> y.shape                                                     # torch.Size([4, 256])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        gain: float = 1.0,
+        lr_multiplier: float = 1.0,
+        activation: str = "linear",
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.gain = gain
+        self.lr_multiplier = lr_multiplier
+        self.activation = _checked_activation("EqualLinear", activation)
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
+
+    @property
+    def weight_scale(self) -> float:
+        """What the stored weight is multiplied by when it is used."""
+        return self.gain / math.sqrt(self.in_features) * self.lr_multiplier
+
+    def scaled_bias(self) -> Tensor | None:
+        """The bias as it is added: None, or [out_features]."""
+        if self.bias is None or self.lr_multiplier == 1:
+            return self.bias
+        return self.bias * self.lr_multiplier
+
+    def scaled_weight(self) -> Tensor:
+        """The weight as it is used."""
+        return self.weight * self.weight_scale
+
+    def project(self, x: Tensor) -> Tensor:
+        """The matrix product alone, without bias and activation."""
+        return functional.linear(x, self.scaled_weight().to(x.dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = self.scaled_bias()
+        if self.activation == "linear" and bias is not None:
+            return functional.linear(x, self.scaled_weight().to(x.dtype), bias.to(x.dtype))
+        return bias_act(self.project(x), bias, dim=x.ndim - 1, act=self.activation, gain=1)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, gain={self.gain:.4g}, "
+            f"lr_multiplier={self.lr_multiplier:g}, activation={self.activation}"
+        )
+
+
+class EqualConv2d(nn.Module):
+    """2-D convolution with an equalised learning rate.
+
+    ::
+
+        y = act(conv2d(x, weight * gain / sqrt(in_channels * kernel_size^2) * lr_multiplier) + bias * lr_multiplier)
+
+    Gain convention: `gain` is part of the weight's scale (sqrt(2) before a leaky ReLU, 1 before nothing); nothing is
+    multiplied after the activation. `weight` [out_channels, in_channels, k, k] starts as N(0, 1) / `lr_multiplier`,
+    `bias` [out_channels] at 0.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride: as in `torch.nn.Conv2d`.
+        padding: zeros on every side; None keeps the size of odd kernels (``kernel_size // 2``).
+        bias, gain, lr_multiplier, activation: as in `EqualLinear`.
+
+    Shapes: x ``[N, in_channels, H, W]`` -> y ``[N, out_channels, H', W']``, computed in the dtype of x.
+
+        >>> conv = EqualConv2d(3, 64, kernel_size=3, gain=2 ** 0.5, activation="lrelu")
+        >>> y = conv(torch.randn(4, 3, 32, 32))
+        >>> y.shape                                                     # torch.Size([4, 64, 32, 32])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int | None = None,
+        bias: bool = True,
+        gain: float = 1.0,
+        lr_multiplier: float = 1.0,
+        activation: str = "linear",
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = kernel_size // 2 if padding is None else padding
+        self.gain = gain
+        self.lr_multiplier = lr_multiplier
+        self.activation = _checked_activation("EqualConv2d", activation)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size) / lr_multiplier)
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+
+    @property
+    def weight_scale(self) -> float:
+        """What the stored weight is multiplied by when it is used."""
+        return self.gain / (math.sqrt(self.in_channels) * self.kernel_size) * self.lr_multiplier
+
+    def scaled_bias(self) -> Tensor | None:
+        """The bias as it is added: None, or [out_channels]."""
+        if self.bias is None or self.lr_multiplier == 1:
+            return self.bias
+        return self.bias * self.lr_multiplier
+
+    def scaled_weight(self) -> Tensor:
+        """The weight as it is used."""
+        return self.weight * self.weight_scale
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """The convolution alone, without bias and activation."""
+        return functional.conv2d(x, self.scaled_weight().to(x.dtype), stride=self.stride, padding=self.padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return bias_act(self.convolve(x), self.scaled_bias(), act=self.activation, gain=1)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, bias={self.bias is not None}, gain={self.gain:.4g}, "
+            f"lr_multiplier={self.lr_multiplier:g}, activation={self.activation}"
+        )

@@ -1,0 +1,108 @@
+"""The generator: mapping and synthesis together."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stylegan_fast.models.growth import check_image_shape, num_layers_at
+from stylegan_fast.models.mapping import MappingNetwork
+from stylegan_fast.models.synthesis import SynthesisNetwork
+
+
+class Generator(nn.Module):
+    """StyleGAN's generator (arXiv 1812.04948): ``images = synthesis(mapping(z, c))``.
+
+    At 1024x1024 with the default widths it has 26,219,627 trainable parameters.
+
+    Args:
+        img_resolution: power of two, 8 to 1024.
+        img_channels: 1, 3 or 4.
+        z_dim, w_dim: widths of the latents.
+        c_dim: number of classes; 0 for none.
+        channel_base, channel_max: feature maps at resolution r: ``min(2 * channel_base / r, channel_max)``.
+        mapping_layers: fully connected layers of the mapping network.
+        mapping_width: their width but for the last; None is `w_dim`.
+        w_avg_beta: share of `mapping.w_avg` that each update keeps.
+
+    Attributes:
+        z_dim, w_dim, c_dim, num_ws, img_resolution, img_channels: as above; `num_ws` style layers, two per resolution.
+        mapping, synthesis: the two networks; `mapping.w_avg` [w_dim] is the mean w.
+        lod: the level of detail used where none is given; 0 (full resolution) unless set or saved mid-growth.
+        init_kwargs: plain numbers from which ``Generator(**init_kwargs)`` builds the same architecture.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        img_resolution: int,
+        img_channels: int = 3,
+        z_dim: int = 512,
+        w_dim: int = 512,
+        c_dim: int = 0,
+        channel_base: int = 8192,
+        channel_max: int = 512,
+        mapping_layers: int = 8,
+        mapping_width: int | None = None,
+        w_avg_beta: float = 0.995,
+    ) -> None:
+        super().__init__()
+        check_image_shape("Generator", img_resolution, img_channels)
+        mapping_width = w_dim if mapping_width is None else mapping_width
+        sizes = {
+            "z_dim": z_dim,
+            "w_dim": w_dim,
+            "channel_base": channel_base,
+            "channel_max": channel_max,
+            "mapping_layers": mapping_layers,
+            "mapping_width": mapping_width,
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"Generator: {name} is {size}, expected at least 1")
+        if c_dim < 0:
+            raise ValueError(f"Generator: c_dim is {c_dim}, expected 0 (no classes) or more")
+        if not 0 <= w_avg_beta <= 1:
+            raise ValueError(f"Generator: w_avg_beta is {w_avg_beta}, expected 0 to 1")
+        self.init_kwargs: dict[str, Any] = {
+            "img_resolution": img_resolution,
+            "img_channels": img_channels,
+            "c_dim": c_dim,
+            **sizes,
+            "w_avg_beta": w_avg_beta,
+        }
+        self.img_resolution = img_resolution
+        self.img_channels = img_channels
+        self.z_dim = z_dim
+        self.w_dim = w_dim
+        self.c_dim = c_dim
+        self.num_ws = num_layers_at(img_resolution)
+        self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, mapping_layers, mapping_width, w_avg_beta)
+        self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, channel_base, channel_max)
+
+    @property
+    def lod(self) -> float:
+        return self.synthesis.lod
+
+    @lod.setter
+    def lod(self, lod: float) -> None:
+        self.synthesis.lod = lod
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+        lod: float | Tensor | None = None,
+        noise_mode: str = "random",
+        full_size: bool = False,
+        noise_generator: torch.Generator | None = None,
+        update_emas: bool = False,
+    ) -> Tensor:
+        """Images ``[N, img_channels, r, r]`` of latents z ``[N, z_dim]``; the arguments are those of
+        `MappingNetwork.forward` and `SynthesisNetwork.forward`."""
+        ws = self.mapping(z, c, truncation_psi, truncation_cutoff, update_emas)
+        return self.synthesis(ws, lod, noise_mode, full_size, noise_generator)

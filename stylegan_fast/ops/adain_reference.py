@@ -1,0 +1,129 @@
+"""The formula of `adain` and of its gradients in plain PyTorch: the reference every compiled kernel is held against.
+
+The compiled kernels' second and higher derivatives are taken from the gradient formula here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stylegan_fast.ops.arguments import acc_dtype, check_image, check_parameter, memory_format, wrong_value
+
+Slopes = tuple[float, float, float]  # negative_slope, eps, output_negative_slope
+OptionalTensors = tuple[Tensor | None, ...]
+
+
+def adain_reference(
+    x: Tensor,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    *,
+    noise: Tensor | None = None,
+    noise_strength: Tensor | None = None,
+    bias: Tensor | None = None,
+    negative_slope: float = 1.0,
+    eps: float = 1e-8,
+    output_negative_slope: float = 1.0,
+) -> Tensor:
+    """`adain` in plain PyTorch: arguments, result and errors are the same."""
+    check_arguments(x, scale, shift, noise, noise_strength, bias)
+    acc = acc_dtype(x.dtype)
+    a = _activate(_before_activation(x, noise, noise_strength, bias), negative_slope)
+    normalised, _ = _normalise(a, eps)
+    z = normalised
+    if scale is not None:
+        z = z * scale.to(acc)[..., None, None]
+    if shift is not None:
+        z = z + shift.to(acc)[..., None, None]
+    y = _activate(z, output_negative_slope).to(x.dtype)
+    return y.contiguous(memory_format=memory_format(x))
+
+
+def _before_activation(x: Tensor, noise: Tensor | None, noise_strength: Tensor | None, bias: Tensor | None) -> Tensor:
+    acc = acc_dtype(x.dtype)
+    t = x.to(acc)
+    if noise is not None and noise_strength is not None:
+        t = t + noise_strength.to(acc)[:, None, None] * noise.to(acc)
+    if bias is not None:
+        t = t + bias.to(acc)[:, None, None]
+    return t
+
+
+def _activate(t: Tensor, negative_slope: float) -> Tensor:
+    # Not leaky_relu, whose slope at 0 is the negative one.
+    return t if negative_slope == 1 else torch.where(t >= 0, t, t * negative_slope)
+
+
+def _normalise(a: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Returns (a - mean) / sqrt(var + eps) and 1 / sqrt(var + eps)."""
+    # Relative to one of its own values a constant plane is exactly 0, and so is its mean: with rstd = 1/sqrt(eps) = 1e4
+    # the rounding of a plain mean would be the whole output. The pivot cancels, so it needs no gradient.
+    pivot = a.detach().flatten(2)[..., :1, None]
+    centred = a - pivot
+    centred = centred - centred.mean((2, 3), keepdim=True)
+    rstd = (centred.square().mean((2, 3), keepdim=True) + eps).rsqrt()
+    return centred * rstd, rstd
+
+
+def adain_gradients_reference(
+    dy: Tensor, x: Tensor, parameters: OptionalTensors, slopes: Slopes, wanted: tuple[bool, ...]
+) -> OptionalTensors:
+    """The gradients of x, scale, shift, noise, noise_strength, bias in plain PyTorch, differentiable in all arguments.
+
+    dz = dy * (1 if z >= 0 else output_negative_slope),  s = normalised plane
+    da = rstd * scale * (dz - mean_hw(dz) - s * mean_hw(dz * s)),  dt = da * (1 if t >= 0 else negative_slope)
+    dx = dt,  dscale = sum_hw(dz * s),  dshift = sum_hw(dz),  dnoise = sum_c(dt * noise_strength),
+    dnoise_strength = sum_nhw(dt * noise),  dbias = sum_nhw(dt)
+    """
+    scale, shift, noise, noise_strength, bias = parameters
+    negative_slope, eps, output_negative_slope = slopes
+    want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
+    t = _before_activation(x, noise, noise_strength, bias)
+    normalised, rstd = _normalise(_activate(t, negative_slope), eps)
+    dz = dy.to(t.dtype)
+    if output_negative_slope != 1:
+        z = normalised if scale is None else normalised * scale[..., None, None]
+        z = z if shift is None else z + shift[..., None, None]
+        dz = torch.where(z >= 0, dz, dz * output_negative_slope)
+    projection = dz * normalised
+    da = (dz - dz.mean((2, 3), keepdim=True) - normalised * projection.mean((2, 3), keepdim=True)) * rstd
+    if scale is not None:
+        da = da * scale[..., None, None]
+    dt = da if negative_slope == 1 else torch.where(t >= 0, da, da * negative_slope)
+    return (
+        dt.to(x.dtype) if want_x else None,
+        projection.sum((2, 3)) if want_scale else None,
+        dz.sum((2, 3)) if want_shift else None,
+        (dt * noise_strength[:, None, None]).sum(1, keepdim=True)
+        if want_noise and noise_strength is not None
+        else None,
+        (dt * noise).sum((0, 2, 3)) if want_strength and noise is not None else None,
+        dt.sum((0, 2, 3)) if want_bias else None,
+    )
+
+
+def check_arguments(
+    x: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    noise: Tensor | None,
+    noise_strength: Tensor | None,
+    bias: Tensor | None,
+) -> None:
+    check_image("adain", x)
+    n, c, h, w = x.shape
+    for name, parameter in (("scale", scale), ("shift", shift)):
+        check_parameter("adain", name, parameter, x)
+        if parameter is not None and parameter.shape != (c,) and parameter.shape != (n, c):
+            raise wrong_value("adain", name, parameter, f"[N, C] = [{n}, {c}] or [C] = [{c}]")
+    for name, parameter in (("noise_strength", noise_strength), ("bias", bias)):
+        check_parameter("adain", name, parameter, x)
+        if parameter is not None and parameter.shape != (c,):
+            raise wrong_value("adain", name, parameter, f"[C] = [{c}]")
+    check_parameter("adain", "noise", noise, x)
+    if noise is not None and noise.shape != (1, 1, h, w) and noise.shape != (n, 1, h, w):
+        raise wrong_value("adain", "noise", noise, f"[N, 1, H, W] = [{n}, 1, {h}, {w}] or [1, 1, {h}, {w}]")
+    if (noise is None) != (noise_strength is None):
+        given, missing = ("noise", "noise_strength") if noise_strength is None else ("noise_strength", "noise")
+        raise ValueError(f"adain: {missing} must be given together with {given}, got None")

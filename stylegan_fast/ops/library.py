@@ -1,0 +1,214 @@
+"""Loads the compiled extension and picks the backend: the one place where that is decided."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from types import ModuleType, TracebackType
+from typing import Any
+
+import torch  # before the extension, which runs on the thread pool torch brings
+from torch import Tensor
+
+from stylegan_fast.errors import UserError
+
+BACKENDS = ("auto", "cuda", "cpu", "reference")
+
+# The numbers of csrc/api.h.
+DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
+LAYOUT_CODES = {torch.contiguous_format: 0, torch.channels_last: 1}
+
+_native: ModuleType | None = None
+_native_error = ""
+try:
+    from stylegan_fast import _C as _native  # type: ignore[no-redef]
+except ImportError as error:
+    _native_error = str(error)
+
+
+def _checked_name(name: str, source: str) -> str:
+    if name not in BACKENDS:
+        raise UserError(f"{source} must be one of {', '.join(BACKENDS)}, got {name!r}")
+    return name
+
+
+_wanted = _checked_name(os.environ.get("STYLEGAN_FAST_BACKEND", "auto"), "STYLEGAN_FAST_BACKEND")
+
+# Whether CPU kernels share torch's OpenMP threads; without them they run on the calling thread alone.
+shares_threads = _native is not None and _native.cpu.use_pool_of("libtorch_cpu.so")
+
+if _native is not None and os.environ.get("STYLEGAN_FAST_CPU_CAPABILITY"):
+    try:
+        _native.cpu.set_capability(os.environ["STYLEGAN_FAST_CPU_CAPABILITY"])
+    except ValueError as error:
+        raise UserError(f"STYLEGAN_FAST_CPU_CAPABILITY: {error}") from None
+
+
+class use_backend:
+    """Chooses the backend of all ops, in every thread: call it, or use it as a context manager to choose for a while.
+
+    ``"auto"`` takes the compiled kernels of the tensor's device where they can run, otherwise the pure-PyTorch
+    reference. ``"cuda"`` and ``"cpu"`` are the compiled kernels; an op raises where they cannot run. ``"reference"`` is
+    pure PyTorch on any device. The start value is the environment variable ``STYLEGAN_FAST_BACKEND``, else ``"auto"``.
+    A backward pass runs on the backend its forward pass ran on.
+
+    Raises:
+        UserError: no backend has that name.
+    """
+
+    def __init__(self, name: str) -> None:
+        global _wanted
+        self.name = _checked_name(name, "use_backend")
+        self._previous = _wanted
+        _wanted = name
+
+    def __enter__(self) -> use_backend:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        global _wanted
+        _wanted = self._previous
+
+
+def current_backend() -> str:
+    """The name last chosen with `use_backend` or the environment."""
+    return _wanted
+
+
+def native() -> ModuleType | None:
+    """The compiled extension, or None where it was not built or cannot be loaded."""
+    return _native
+
+
+def native_error() -> str:
+    """Why `native()` is None; empty where it is not."""
+    return _native_error
+
+
+def choose(op: str, x: Tensor, *others: Tensor | None, unsupported: str = "") -> str:
+    """Returns the backend this call runs on: "cuda", "cpu" or "reference".
+
+    Args:
+        op: the op's name, for messages.
+        x: the tensor whose device and dtype decide.
+        others: the other tensors of the call, where there are any.
+        unsupported: what in the arguments no compiled kernel does; empty if nothing.
+
+    Raises:
+        RuntimeError: a backend was named explicitly and cannot run this call.
+    """
+    if _wanted == "reference":
+        return "reference"
+    backend = x.device.type if _wanted == "auto" else _wanted
+    obstacle = _not_plain(x, *others) or unsupported
+    if not obstacle and x.device.type != backend:
+        obstacle = f"x is on {x.device}"
+    if not obstacle and x.dtype not in DTYPE_CODES:
+        obstacle = f"there is no kernel for {x.dtype}"
+    if not obstacle and backend in ("cpu", "cuda"):
+        obstacle = _not_built(backend, x.device.index)
+        if not obstacle:
+            return backend
+        if _wanted == "auto":
+            _warn_once(f"stylegan_fast runs in pure PyTorch, which is slower: {obstacle}")
+    if _wanted == "auto":
+        return "reference"
+    raise RuntimeError(f"{op}: the backend {backend!r} was asked for, but {obstacle}")
+
+
+def _not_plain(*tensors: Tensor | None) -> str:
+    """Says why these are not real strided tensors in eager mode, which alone have memory to point at."""
+    if torch.compiler.is_compiling():
+        return "torch.compile is tracing"
+    if torch._C._len_torch_dispatch_stack() > 0:
+        return "a torch dispatch mode is active"
+    if torch._C._are_functorch_transforms_active():
+        return "a torch.func transform is active"
+    if torch.jit.is_tracing():
+        return "torch.jit is tracing"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "forward-mode differentiation is active"
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
+            return f"{type(tensor).__name__} is a tensor subclass"
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_neg():
+            return "a tensor is not plain strided memory"
+    return ""
+
+
+@functools.cache
+def _not_built(backend: str, device_index: int | None) -> str:
+    """Says why the compiled kernels of this backend cannot run on this device; empty if they can."""
+    if _native is None:
+        return f"the compiled extension is missing ({_native_error})"
+    if backend == "cpu":
+        return ""
+    if not _native.with_cuda:
+        return "it was built without CUDA kernels; put nvcc on PATH or set CUDA_HOME, and install again"
+    if not torch.cuda.is_available():
+        return "torch sees no CUDA device"
+    if _native.cuda.driver_version() // 1000 < _native.cuda.runtime_version() // 1000:
+        return (
+            f"the driver supports CUDA {version_words(_native.cuda.driver_version())}, older than the built-in "
+            f"runtime {version_words(_native.cuda.runtime_version())}; update the driver or build with an older nvcc"
+        )
+    major, minor = torch.cuda.get_device_capability(device_index)
+    if not any(_covers(arch, major, minor) for arch in cuda_archs()):
+        return (
+            f"its CUDA kernels are for {' '.join(cuda_archs())}, not for this device's sm_{major}{minor}; "
+            f"install again with STYLEGAN_FAST_CUDA_ARCHS={major}{minor}"
+        )
+    return ""
+
+
+def _covers(arch: str, major: int, minor: int) -> bool:
+    """Whether code for ``arch`` (sm_80: machine code, runs within one major version; compute_80: PTX) runs there."""
+    kind, number = arch.split("_")
+    arch_major, arch_minor = divmod(int(number), 10)
+    if kind == "sm":
+        return arch_major == major and arch_minor <= minor
+    return (arch_major, arch_minor) <= (major, minor)
+
+
+def cuda_archs() -> list[str]:
+    """The CUDA architectures inside the extension, as ``sm_NN`` (machine code) and ``compute_NN`` (PTX)."""
+    return _native.cuda_archs.split() if _native is not None else []
+
+
+def version_words(version: int) -> str:
+    """CUDA's 12040 as "12.4"."""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def launch(backend: str, kernel: str, x: Tensor, *arguments: Any) -> None:
+    """Runs a compiled kernel on x's device, on as many threads as torch uses or in the current stream.
+
+    Kernels that have a ``<kernel>_workspace`` function take the address of that many bytes as an extra argument.
+    """
+    kernels = getattr(_native, backend)
+    if backend == "cpu":
+        getattr(kernels, kernel)(*arguments, torch.get_num_threads())
+        return
+    with torch.cuda.device(x.device):
+        stream = torch.cuda.current_stream().cuda_stream
+        size_of_workspace = getattr(kernels, f"{kernel}_workspace", None)
+        if size_of_workspace is None:
+            getattr(kernels, kernel)(*arguments, stream)
+        else:
+            # Freed while the kernel may still run: the allocator hands it out again only in this stream's order.
+            workspace = torch.empty(size_of_workspace(*arguments), dtype=torch.uint8, device=x.device)
+            getattr(kernels, kernel)(*arguments, workspace.data_ptr(), stream)

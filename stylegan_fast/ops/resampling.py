@@ -1,0 +1,106 @@
+"""One pass of `upfirdn2d` with a two-dimensional filter: its sizes, its adjoint, reference and autograd function."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan_fast.ops import library
+from stylegan_fast.ops.arguments import memory_format
+
+
+class Resampling(NamedTuple):
+    """One call with a two-dimensional filter, beside its tensors. Padding is in pixels of the zero-inserted image."""
+
+    up_x: int
+    up_y: int
+    down_x: int
+    down_y: int
+    pad_x0: int
+    pad_x1: int
+    pad_y0: int
+    pad_y1: int
+    flip_filter: bool
+    gain: float
+
+    def output_size(self, height: int, width: int, filter_h: int, filter_w: int) -> tuple[int, int]:
+        """Raises ValueError where the filter is larger than the padded image."""
+        padded_h = height * self.up_y + self.pad_y0 + self.pad_y1
+        padded_w = width * self.up_x + self.pad_x0 + self.pad_x1
+        if padded_h < filter_h or padded_w < filter_w:
+            raise ValueError(
+                f"upfirdn2d: f must be no larger than the padded image of {padded_h} x {padded_w} pixels, "
+                f"got {filter_h} x {filter_w} taps"
+            )
+        return (padded_h - filter_h) // self.down_y + 1, (padded_w - filter_w) // self.down_x + 1
+
+    def adjoint(self, height: int, width: int, filter_h: int, filter_w: int) -> Resampling:
+        """The call that takes the gradient of the output to that of a height x width input."""
+        out_h, out_w = self.output_size(height, width, filter_h, filter_w)
+        return Resampling(
+            up_x=self.down_x,
+            up_y=self.down_y,
+            down_x=self.up_x,
+            down_y=self.up_y,
+            pad_x0=filter_w - 1 - self.pad_x0,
+            pad_x1=width * self.up_x - out_w * self.down_x + self.pad_x0 - self.up_x + 1,
+            pad_y0=filter_h - 1 - self.pad_y0,
+            pad_y1=height * self.up_y - out_h * self.down_y + self.pad_y0 - self.up_y + 1,
+            flip_filter=not self.flip_filter,
+            gain=self.gain,
+        )
+
+
+def resample_reference(x: Tensor, f: Tensor, call: Resampling) -> Tensor:
+    n, c, h, w = x.shape
+    out_h, out_w = call.output_size(h, w, *f.shape)
+    x = x.reshape(n, c, h, 1, w, 1)
+    x = F.pad(x, [0, call.up_x - 1, 0, 0, 0, call.up_y - 1]).reshape(n, c, h * call.up_y, w * call.up_x)
+    x = F.pad(x, [call.pad_x0, call.pad_x1, call.pad_y0, call.pad_y1])
+    taps = (f if call.flip_filter else f.flip([0, 1])) * call.gain
+    rows, columns = (out_h - 1) * call.down_y + 1, (out_w - 1) * call.down_x + 1
+    # Not conv2d, which autocast and TF32 would round.
+    y = x.new_zeros(n, c, out_h, out_w)
+    for i in range(f.shape[0]):
+        for j in range(f.shape[1]):
+            y = y + x[:, :, i : i + rows : call.down_y, j : j + columns : call.down_x] * taps[i, j]
+    return y
+
+
+class UpFirDn2d(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, f: Tensor, call: Resampling, backend: str) -> Tensor:
+        n, c, h, w = x.shape
+        out_h, out_w = call.output_size(h, w, *f.shape)
+        layout = memory_format(x)
+        y = torch.empty([n, c, out_h, out_w], dtype=x.dtype, device=x.device, memory_format=layout)
+        library.launch(
+            backend,
+            "upfirdn2d",
+            x,
+            library.DTYPE_CODES[x.dtype],
+            library.LAYOUT_CODES[layout],
+            *(n, c, h, w, out_h, out_w),
+            *call[:8],
+            *f.shape,
+            call.flip_filter,
+            call.gain,
+            x.data_ptr(),
+            f.data_ptr(),
+            y.data_ptr(),
+        )
+        ctx.save_for_backward(f)
+        ctx.adjoint, ctx.layout, ctx.backend = call.adjoint(h, w, *f.shape), layout, backend
+        ctx.set_materialize_grads(False)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, None, None, None]:
+        if dy is None:
+            return None, None, None, None
+        (f,) = ctx.saved_tensors
+        dx = UpFirDn2d.apply(dy.contiguous(memory_format=ctx.layout), f, ctx.adjoint, ctx.backend)
+        return dx, None, None, None

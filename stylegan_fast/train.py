@@ -1,0 +1,62 @@
+"""``python -m stylegan_fast.train``: train a StyleGAN on a folder of images, a ZIP, or the built-in faces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from stylegan_fast.command import run
+
+
+@click.command()
+@click.option("--data", metavar="PATH", help="Folder or ZIP of images. Left out: the built-in cartoon faces.")
+@click.option("--outdir", metavar="DIR", default="runs", show_default=True, help="Where the run's folder is made.")
+@click.option(
+    "--resolution", metavar="R", type=int, help="Image size, a power of two from 8 to 1024. [default: the data's own]"
+)
+@click.option(
+    "--kimg",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Thousands of images to train on; the whole schedule is scaled to it. [default: 25000]",
+)
+@click.option("--batch", type=click.IntRange(min=1), help="Images per step. [default: the paper's, by resolution]")
+@click.option("--channel-base", type=click.IntRange(min=8), help="Network width: feature maps at r x r are 2*base/r...")
+@click.option("--channel-max", type=click.IntRange(min=1), help="...but at most this many. [defaults: 8192, 512]")
+@click.option("--z-dim", type=click.IntRange(min=1), help="Width of the latents z and w. [default: 512]")
+@click.option("--map-depth", type=click.IntRange(min=1, max=64), help="Layers of the mapping network. [default: 8]")
+@click.option("--mirror", is_flag=True, default=None, help="Flip half of the images left to right.")
+@click.option("--cond", is_flag=True, default=None, help="Train on the data's labels as classes.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate. [default: by resolution, 0.001 up]")
+@click.option("--gamma", type=click.FloatRange(min=0), help="Weight of the R1 penalty. [default: 10]")
+@click.option("--ema-kimg", type=click.FloatRange(min=0), help="Half-life of the generator's average. [default: 10]")
+@click.option("--mixing-prob", type=click.FloatRange(0, 1), help="Probability of style mixing. [default: 0.9]")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of every random number in the run. [default: 0]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto, the fastest here]")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch. [default: torch's choice]")
+@click.option("--cache-dir", metavar="DIR", help="Where decoded images are kept. [default: your cache folder]")
+@click.option("--snap", type=click.IntRange(min=1), help="Ticks between snapshots: sheet, network, state. [default: 10]")
+@click.option(
+    "--tick",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Thousands of images between progress lines. [default: by resolution]",
+)
+@click.option(
+    "--resume",
+    metavar="RUN|latest",
+    help="Go on with a run: its folder, or the latest in --outdir. It keeps its own settings; "
+    "--kimg, --snap, --tick, --device, --threads, --cache-dir and a moved --data may be given anew.",
+)
+def main(outdir: str, resume: str | None, **options: Any) -> int:
+    """Train a StyleGAN: progressive growing, non-saturating loss with R1, style mixing.
+
+    With no options at all it trains on built-in cartoon faces, sized for this machine. Ctrl-C saves and says how to go
+    on. The folder of the run holds sample sheets (fakes*.png), networks, log.txt, stats.jsonl and the state.
+    """
+    from stylegan_fast.training.start import train  # here, so that --help and typing errors are answered at once
+
+    return train(options, outdir, resume)
+
+
+if __name__ == "__main__":
+    run(main)

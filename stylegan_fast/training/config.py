@@ -1,0 +1,77 @@
+"""The settings of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from stylegan_fast.errors import UserError
+from stylegan_fast.training.presets import FACES
+
+# What may differ when a run goes on: where it runs, what it reports, how long it lasts. All else would make it another
+# run. `data` may only have moved: the loop compares what is in it.
+CHANGEABLE = ("data", "kimg", "snap", "tick", "device", "threads", "cache_dir")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One field per option of ``train``; the defaults are the paper's."""
+
+    data: str | None = None  # None: the built-in faces
+    resolution: int | None = None  # None: the data's own
+    cond: bool = False
+    mirror: bool = False
+    cache_dir: str | None = None
+    kimg: float = 25000.0
+    growth_kimg: float | None = None  # the length that scales the schedule; None: kimg, as it was at the start
+    batch: int | None = None  # None: the official table by resolution
+    lr: float | None = None  # None: the official table by resolution
+    gamma: float = 10.0
+    ema_kimg: float = 10.0
+    mixing_prob: float = 0.9
+    channel_base: int = 8192
+    channel_max: int = 512
+    z_dim: int = 512
+    map_depth: int = 8
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None  # None: torch's own choice
+    snap: int = 10
+    tick: float | None = None  # None: the official table, scaled
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfig:
+    """The settings of a new run: the options given, else the preset of the built-in faces, else the paper's.
+
+    Args:
+        options: those given on the command line; a value of None counts as not given.
+        device_type: "cpu", "cuda" or "mps", which the preset depends on.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    preset = {} if given.get("data") else FACES.get(device_type, FACES["cpu"])
+    config = TrainConfig(**{**preset, **given})
+    return dataclasses.replace(config, growth_kimg=config.kimg)
+
+
+def config_for_resume(saved: dict[str, Any], options: dict[str, Any]) -> TrainConfig:
+    """The settings of a resumed run: those it was started with and, of the options given now, those in ``CHANGEABLE``.
+
+    Raises ``UserError`` for an option that contradicts the run.
+    """
+    try:
+        config = TrainConfig(**saved)
+    except TypeError as problem:
+        raise UserError(f"--resume: the state was written by another version of the program ({problem})") from None
+    for name, value in options.items():
+        if value is None or name in CHANGEABLE or value == getattr(config, name):
+            continue
+        option = "--" + name.replace("_", "-")
+        raise UserError(
+            f"{option} {value}: the run was started with {getattr(config, name)}, and going on with another value would "
+            f"make it another run; leave {option} out, or start anew without --resume"
+        )
+    return dataclasses.replace(config, **{n: v for n, v in options.items() if v is not None and n in CHANGEABLE})

@@ -1,0 +1,103 @@
+"""Every random number of a run, keyed by (seed, rank, step, purpose).
+
+Nothing is drawn from a generator that lives across steps: each step seeds its own. So the random state of a run is its
+step counter, a resumed run draws what the uninterrupted one would have drawn, and adding a draw for one purpose moves
+no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def keyed_seed(seed: int, *key: int | str) -> int:
+    """A 63-bit seed from ``seed`` and a key; equal keys give equal seeds on every machine."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in (seed, *key):
+        encoded = part.encode() if isinstance(part, str) else struct.pack("<q", part)
+        digest.update(struct.pack("<B", len(encoded)) + encoded)
+    return int.from_bytes(digest.digest(), "little") >> 1
+
+
+@dataclass(frozen=True)
+class StyleMixing:
+    """One coin and one cutoff for a whole batch: layers below ``cutoff`` take their styles from z, the rest from z2."""
+
+    z2: Tensor  # [N, z_dim]
+    cutoff: int
+
+
+@dataclass(frozen=True)
+class GeneratorInputs:
+    """All that one forward pass of the generator is given.
+
+    ``noise_generator`` None means the network's stored noise maps.
+    """
+
+    z: Tensor  # [N, z_dim]
+    c: Tensor | None = None  # [N, c_dim] one-hot
+    mixing: StyleMixing | None = None
+    noise_generator: torch.Generator | None = None
+
+
+class Draws:
+    """The draws of one rank.
+
+    Args:
+        seed: of the run.
+        rank: of this process; other ranks draw other numbers.
+        device: where z, labels and noise are drawn (the numbers of one device type differ from another's).
+    """
+
+    def __init__(self, seed: int, rank: int = 0, device: torch.device | str = "cpu") -> None:
+        self.seed, self.rank, self.device = seed, rank, torch.device(device)
+        self._generators: dict[tuple[str, str], torch.Generator] = {}
+
+    def generator(self, step: int, purpose: str, device: torch.device | str | None = None) -> torch.Generator:
+        """The generator of this step and purpose, freshly seeded; the next call for the same purpose reseeds it."""
+        device = self.device if device is None else torch.device(device)
+        place = (purpose, str(device))
+        if place not in self._generators:
+            self._generators[place] = torch.Generator(device=device)
+        return self._generators[place].manual_seed(keyed_seed(self.seed, self.rank, step, purpose))
+
+    def generator_inputs(
+        self,
+        step: int,
+        network: str,
+        batch: int,
+        z_dim: int,
+        c: Tensor | None,
+        num_layers: int,
+        mixing_prob: float,
+    ) -> GeneratorInputs:
+        """The inputs of the pass for the step of ``network`` ("D" or "G").
+
+        Style mixing (paper section 3.1) happens with probability ``mixing_prob``, its cutoff uniform in
+        [1, num_layers), num_layers counting the layers in use at the present lod.
+        """
+        on_device = self.generator(step, network + "/z")
+        z = torch.randn(batch, z_dim, generator=on_device, device=self.device)
+        # The coin decides in Python what is computed, so it is drawn on the host: no device is waited for.
+        on_host = self.generator(step, network + "/mixing", "cpu")
+        coin = float(torch.rand((), generator=on_host))
+        mixing = None
+        if coin < mixing_prob and num_layers > 1:
+            cutoff = int(torch.randint(1, num_layers, (), generator=on_host))
+            mixing = StyleMixing(torch.randn(batch, z_dim, generator=on_device, device=self.device), cutoff)
+        return GeneratorInputs(z, c, mixing, self.generator(step, network + "/noise"))
+
+    def indices(self, step: int, purpose: str, batch: int, count: int) -> list[int]:
+        """``batch`` integers uniform in [0, count): which images' labels the generator's step is asked for."""
+        generator = self.generator(step, purpose, "cpu")
+        indices: list[int] = torch.randint(count, (batch,), generator=generator).tolist()
+        return indices
+
+    def mirror_coins(self, step: int, batch: int) -> Tensor:
+        """Boolean ``[batch]``: which images are flipped left to right."""
+        return torch.rand(batch, generator=self.generator(step, "mirror"), device=self.device) >= 0.5

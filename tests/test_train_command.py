@@ -1,0 +1,146 @@
+"""``train`` from the outside: what it writes, how it stops, how it goes on."""
+
+import json
+import shlex
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from stylegan_fast.models import load_discriminator, load_generator, network_config
+from stylegan_fast.training.trainer import Trainer
+from tests.command_lines import RUN, TINY, call, start, write_images
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def whole_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    outdir = tmp_path_factory.mktemp("whole")
+    assert call("train", f"{RUN} --cache-dir {cache} --outdir {outdir}") == 0
+    return outdir / "00000-faces_40-16"
+
+
+def rows(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def expect_same_result(run: Path, whole: Path) -> None:
+    """The final networks are equal to the last bit, and so is what was logged but for the clock."""
+    name = "network-000000.safetensors"
+    assert (run / name).read_bytes() == (whole / name).read_bytes()
+    assert [row["images"] for row in rows(run)] == [row["images"] for row in rows(whole)]
+    states = [torch.load(each / "state.pt", weights_only=True) for each in (run, whole)]
+    for state in states:
+        del state["position"]["seconds"]
+    assert str(states[0]) == str(states[1])
+
+
+def test_a_run_leaves_the_files_it_promises(whole_run: Path) -> None:
+    names = {path.name for path in whole_run.iterdir()}
+    assert names == {
+        *("config.json", "log.txt", "stats.jsonl", "reals.png", "fakes_init.png", "fakes000000.png"),
+        *("network-000000.safetensors", "state.pt", "state.prev.pt"),
+    }
+    config = json.loads((whole_run / "config.json").read_text())
+    assert (config["kimg"], config["resolution"], config["dataset"]["images"]) == (0.4, 16, 40)
+    log = (whole_run / "log.txt").read_text()
+    assert all(word in log for word in ("kimg", "lod", "img/s", "s/kimg", "mem", "data wait", "left", "samples:"))
+
+
+def test_stats_are_finite_and_reach_full_resolution(whole_run: Path) -> None:
+    table = rows(whole_run)
+    assert [row["tick"] for row in table] == list(range(1, len(table) + 1))
+    assert (table[0]["resolution"], table[-1]["resolution"], table[-1]["lod"]) == (8, 16, 0.0)
+    assert table[-1]["images"] == 400
+    assert all(value is not None for row in table for value in row.values())
+    assert all(row["images_per_second"] > 0 and 0 <= row["data_wait"] <= 1 for row in table)
+
+
+def test_the_networks_of_a_run_open_ready_to_use(whole_run: Path) -> None:
+    G, D = load_generator(whole_run), load_discriminator(whole_run)
+    images = G(torch.randn(2, G.z_dim), noise_mode="const")
+    assert images.shape == (2, 3, 16, 16)
+    assert D(images).shape == (2, 1)
+    assert network_config(whole_run)["lod"] == 0.0
+    assert not torch.equal(
+        load_generator(whole_run, which="G").synthesis.b4.const, load_generator(whole_run).synthesis.b4.const
+    )
+
+
+@pytest.mark.parametrize("pairs", [1, 6, 8, 37])
+def test_a_run_stopped_by_a_signal_goes_on_to_the_bit(
+    pairs: int, whole_run: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    calls = 0
+    g_step = Trainer.g_step
+
+    def g_step_and_signal(*args: object) -> dict[str, torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == pairs:
+            signal.raise_signal(signal.SIGINT)
+        return g_step(*args)
+
+    monkeypatch.setattr(Trainer, "g_step", g_step_and_signal)
+    assert call("train", f"{RUN} --cache-dir {cache} --outdir {tmp_path}") == 130
+    assert calls == pairs
+    out = capsys.readouterr().out
+    command = shlex.split(out.partition("To continue:\n")[2].splitlines()[0])
+    assert command[:3] == ["python", "-m", "stylegan_fast.train"]
+    assert call("train", command[3:]) == 0
+    expect_same_result(next(tmp_path.iterdir()), whole_run)
+
+
+def test_a_killed_run_goes_on_to_the_bit(whole_run: Path, cache: Path, tmp_path: Path) -> None:
+    run = tmp_path / "00000-faces_40-16"
+    for arguments, ticks in ((RUN, 3), ("--resume latest", 9)):
+        process = start("train", f"{arguments} --cache-dir {cache} --outdir {tmp_path}")
+        try:
+            while process.poll() is None and not ((run / "stats.jsonl").exists() and len(rows(run)) >= ticks):
+                time.sleep(0.002)
+        finally:
+            process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert call("train", f"--resume latest --outdir {tmp_path}") == 0
+    expect_same_result(run, whole_run)
+
+
+def test_a_run_resumed_after_its_end_changes_nothing(whole_run: Path) -> None:
+    before = (whole_run / "network-000000.safetensors").read_bytes()
+    table = rows(whole_run)
+    assert call("train", f"--resume {whole_run}") == 0
+    assert (whole_run / "network-000000.safetensors").read_bytes() == before
+    assert rows(whole_run) == table
+
+
+def test_a_run_can_be_made_longer(cache: Path, tmp_path: Path) -> None:
+    assert call("train", f"{TINY} --kimg 0.1 --cache-dir {cache} --outdir {tmp_path}") == 0
+    assert call("train", f"--resume latest --outdir {tmp_path} --kimg 0.2") == 0
+    table = rows(tmp_path / "00000-faces_40-16")
+    assert table[-1]["images"] == 208  # the first multiple of four batches past 200
+    assert all(row["lod"] == 0.0 for row in table if row["images"] > 112)  # it does not grow a second time
+
+
+def test_labels_mirroring_and_gray_images_train(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name in ("cats", "dogs"):
+        folder = write_images(tmp_path / "data" / name, 5)
+        for path in folder.iterdir():
+            Image.open(path).convert("L").save(path)
+    options = f"--data {tmp_path}/data {TINY.partition(' ')[2].partition(' ')[2]} --cond --mirror --kimg 0.05"
+    assert call("train", f"{options} --cache-dir {tmp_path}/cache --outdir {tmp_path}/runs") == 0
+    run = tmp_path / "runs" / "00000-data-16-cond-mirror"
+    G = load_generator(run)
+    assert (G.c_dim, G.img_channels) == (2, 1)
+    assert call("generate", f"--network {run} --seeds 0-3 --class 1 --outdir {tmp_path}/out") == 0
+    with Image.open(tmp_path / "out" / "seed0003.png") as image:
+        assert (image.mode, image.size) == ("L", (16, 16))

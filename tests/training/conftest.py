@@ -1,0 +1,3 @@
+from tests.backends import backend
+
+__all__ = ["backend"]
