@@ -54,17 +54,15 @@ def exit_status(command: click.Command, arguments: Sequence[str] | None = None) 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = command.main(args=arguments, standalone_mode=False)
-    except click.Abort:
-        return INTERRUPTED
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except click.ClickException as mistake:
         return _report(mistake.format_message())
     except UserError as mistake:
         return _report(str(mistake))
+    except SystemExit as left:  # click's own way out when the reader of a pipe went away
+        return left.code if isinstance(left.code, int) else 1
     except OSError as failure:
-        if isinstance(failure, BrokenPipeError):
-            return 1
         return _report(_describe_os_error(failure))
     except (MemoryError, RuntimeError) as failure:
         if not is_out_of_memory(failure):

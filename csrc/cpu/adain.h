@@ -12,14 +12,17 @@ constexpr int64_t block_size = 1024;
 // Mean and sum of squared deviations of the elements so far. Blocks are merged in double and in fixed order
 // (Chan, Golub, LeVeque 1983), so that neither a large plane nor a pivot far from the mean costs precision.
 struct Moments {
-  double count = 0, mean = 0, deviations = 0;
+  double count = 0, high = 0, low = 0, deviations = 0;  // the mean is high + low: for fp64 a plain sum would drift
 
   void merge(double block_count, double block_mean, double block_deviations) {
-    const double total = count + block_count, delta = block_mean - mean;
-    mean += delta * (block_count / total);
+    const double total = count + block_count, delta = (block_mean - high) - low;
+    const double step = delta * (block_count / total), next = high + step;
+    low += step - (next - high);
+    high = next;
     deviations += block_deviations + delta * delta * (count * block_count / total);
     count = total;
   }
+  double mean() const { return high + low; }
   double rstd(double eps) const { return 1 / __builtin_sqrt(deviations / count + eps); }
 };
 

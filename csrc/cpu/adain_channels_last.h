@@ -96,7 +96,7 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width) {
   for (int64_t c = 0; c < width; ++c) {
     const int64_t index = n * f.op.c + c0 + c;
     const A rstd = static_cast<A>(moments[c].rstd(f.op.eps));
-    mean[c] = static_cast<A>(moments[c].mean);
+    mean[c] = static_cast<A>(moments[c].mean());
     gain[c] = parameter<A>(f.op.scale, n, c0 + c, 1) * rstd;
     shift[c] = parameter<A>(f.op.shift, n, c0 + c, 0);
     static_cast<A*>(f.mean)[index] = mean[c];

@@ -64,18 +64,25 @@ void forward_plane(const AdaINForward& f, int64_t index) {
   plane.blocks([&](int64_t start, int64_t count) {
     A t[block_size], d[block_size];
     const A* in = plane.before_activation(start, count, t);
-    A sum = 0, deviations = 0;
+    A sum = 0, rest = 0, deviations = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < count; ++i) {
       d[i] = activate(in[i], plane.slope) - pivot;
       sum += d[i];
     }
     const A mean = sum / static_cast<A>(count);
-#pragma omp simd reduction(+ : deviations)
-    for (int64_t i = 0; i < count; ++i) deviations = fused(d[i] - mean, d[i] - mean, deviations);
-    moments.merge(static_cast<double>(count), mean, deviations);
+#pragma omp simd reduction(+ : rest, deviations)
+    for (int64_t i = 0; i < count; ++i) {
+      const A deviation = d[i] - mean;
+      rest += deviation;
+      deviations = fused(deviation, deviation, deviations);
+    }
+    // What the rounding of the sum left over: the sum of many uncentred values loses more than a pixel's ulp, and
+    // dscale multiplies that by the number of pixels.
+    const double missing = static_cast<double>(rest) / static_cast<double>(count);
+    moments.merge(static_cast<double>(count), mean + missing, deviations - rest * missing);
   });
-  const A mean = static_cast<A>(moments.mean), rstd = static_cast<A>(moments.rstd(f.op.eps));
+  const A mean = static_cast<A>(moments.mean()), rstd = static_cast<A>(moments.rstd(f.op.eps));
   static_cast<A*>(f.mean)[index] = mean;
   static_cast<A*>(f.rstd)[index] = rstd;
   const A gain = parameter<A>(f.op.scale, plane.n, plane.c, 1) * rstd;

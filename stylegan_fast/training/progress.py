@@ -107,7 +107,7 @@ def tick_line(row: dict[str, float], total_kimg: float, seconds_left: float) -> 
     """One tick in words, from its row of ``stats.jsonl``."""
     skipped = f"  skipped {row['skipped_steps']:.0f}" if row["skipped_steps"] else ""
     return (
-        f"tick {row['tick']:<4.0f} kimg {row['kimg']:.1f}/{total_kimg:g}  lod {row['lod']:.2f}  "
+        f"tick {row['tick']:<4.0f} kimg {row['kimg']:.{1 if total_kimg >= 10 else 3}f}/{total_kimg:g}  lod {row['lod']:.2f}  "
         f"{row['resolution']:.0f}x{row['resolution']:.0f}  D {row['D_loss']:.3f}  G {row['G_loss']:.3f}  "
         f"R1 {row['R1']:.3f}  {row['images_per_second']:.1f} img/s  {row['seconds_per_kimg']:.2f} s/kimg  "
         f"mem {row['memory_gb']:.1f} GB  data wait {100 * row['data_wait']:.0f}%{skipped}  "

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 
 from stylegan_fast.ops import library
@@ -8,10 +6,10 @@ from .cases import Spy
 
 
 @pytest.fixture
-def spy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
+def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
     """Which compiled kernels ran."""
     if library.native() is None:
         pytest.skip("the extension was not built")
     seen = Spy(library.native())
     monkeypatch.setattr(library, "_native", seen)
-    yield seen
+    return seen

@@ -1,0 +1,132 @@
+"""Cases of adain for the emulator: how they are made, run and judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from .dtypes import TRUTH, Array, DType, assert_within, from_memory, to_memory
+from .formulas import AdaIN, AdaINResult
+from .machine import Outcome, run
+
+OPTIONS = ("plain", "all", "shared")
+
+
+def make(shape: tuple[int, int, int, int], dtype: DType, options: str, seed: int = 0) -> AdaIN:
+    """plain: instance norm. all: the StyleGAN epilogue. shared: one scale, shift and noise for all samples, and ReLU."""
+    rng = np.random.default_rng([seed, *shape])
+    n, c, h, w = shape
+
+    def draw(*size: int) -> Array:
+        return rng.standard_normal(size).astype(dtype.acc)
+
+    x = dtype.decode(dtype.encode(draw(*shape)))
+    if options == "plain":
+        return AdaIN(x)
+    rows = () if options == "shared" else (n,)
+    return AdaIN(
+        x,
+        scale=1 + draw(*rows, c),
+        shift=draw(*rows, c),
+        noise=draw(1 if options == "shared" else n, 1, h, w),
+        noise_strength=draw(c),
+        bias=draw(c),
+        negative_slope=0.2,
+        output_negative_slope=0.0 if options == "shared" else 1.0,
+    )
+
+
+def request(p: AdaIN, dtype: DType, channels_last: bool) -> tuple[dict[str, float], dict[str, Array]]:
+    """The numbers and inputs of api.h's struct AdaIN."""
+    n, c, h, w = p.x.shape
+    numbers = {"dtype": dtype.code, "layout": int(channels_last), "n": n, "c": c, "h": h, "w": w, "eps": p.eps}
+    numbers |= {"negative_slope": p.negative_slope, "output_negative_slope": p.output_negative_slope}
+    numbers["noise_stride_n"] = h * w if p.noise is not None and len(p.noise) > 1 else 0
+    inputs = {"x": to_memory(dtype.encode(p.x), channels_last)}
+    for name in ("scale", "shift"):
+        value = getattr(p, name)
+        # As the halves of one [N, C, 2] tensor lie: no two values of a parameter beside each other.
+        numbers[f"{name}.stride_n"] = 2 * c if value is not None and value.ndim == 2 else 0
+        numbers[f"{name}.stride_c"] = 2
+        if value is not None:
+            inputs[name] = np.repeat(value.astype(dtype.acc), 2, axis=-1)
+    for name in ("noise", "noise_strength", "bias"):
+        value = getattr(p, name)
+        if value is not None:
+            inputs[name] = value.astype(dtype.acc)
+    return numbers, inputs
+
+
+def forward(program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0) -> Outcome:
+    numbers, inputs = request(p, dtype, channels_last)
+    planes = p.x.shape[:2]
+    outputs = {"y": (p.x.shape, dtype.storage), "mean": (planes, dtype.acc), "rstd": (planes, dtype.acc)}
+    done = run(program, "adain_forward", numbers, inputs, outputs, offset)
+    done.outputs["y"] = dtype.decode(from_memory(done.outputs["y"], p.x.shape, channels_last))
+    return done
+
+
+def check_forward(program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0) -> Outcome:
+    """y, mean and rstd against the formula in extended precision; see DESIGN for the bound."""
+    done = forward(program, p, dtype, channels_last, offset)
+    assert (done.status, done.error) == (0, "")
+    with np.errstate(all="ignore"):
+        truth, own = AdaINResult(p, TRUTH), AdaINResult(p, dtype.acc)
+        own_y = dtype.decode(dtype.encode(own.y))
+        # A denormal mean has an ulp of its own, which rstd enlarges.
+        denormal = np.finfo(dtype.acc).smallest_subnormal * truth.rstd * np.abs(truth.scale)
+        ulp = dtype.eps * truth.magnitude + dtype.smallest + denormal
+        finite = np.where(np.isfinite(ulp), ulp, 0)
+        assert_within(done.outputs["y"], truth.y, own_y, 4 * finite, "y")
+        acc_eps = np.finfo(dtype.acc).eps
+        span = np.abs(truth.a - truth.pivot).max((2, 3)) if p.x.size else 0
+        mean_ulp = np.where(np.isfinite(span), acc_eps * span, 0)
+        assert_within(done.outputs["mean"], truth.mean[..., 0, 0], own.mean[..., 0, 0], 4 * mean_ulp, "mean")
+        rstd = truth.rstd[..., 0, 0]
+        assert_within(done.outputs["rstd"], rstd, own.rstd[..., 0, 0], 4 * acc_eps * np.abs(rstd), "rstd")
+    return done
+
+
+GRADIENTS = ("dx", "dscale", "dshift", "dbias", "dnoise_strength", "dnoise")
+
+
+def backward(
+    program: Path, p: AdaIN, dy: Array, dtype: DType, channels_last: bool, wanted: tuple[str, ...], offset: int = 0
+) -> Outcome:
+    """Runs the forward for mean and rstd, then the backward."""
+    saved = forward(program, p, dtype, channels_last, offset).outputs
+    numbers, inputs = request(p, dtype, channels_last)
+    inputs |= {"dy": to_memory(dtype.encode(dy), channels_last), "mean": saved["mean"], "rstd": saved["rstd"]}
+    n, c, h, w = p.x.shape
+    shapes = {"dx": (p.x.shape, dtype.storage), "dnoise": ((n, 1, h, w), dtype.acc)}
+    outputs = {name: shapes.get(name, ((n, c), dtype.acc)) for name in wanted}
+    done = run(program, "adain_backward", numbers, inputs, outputs, offset)
+    if "dx" in wanted:
+        done.outputs["dx"] = dtype.decode(from_memory(done.outputs["dx"], p.x.shape, channels_last))
+    return done
+
+
+def check_backward(program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0) -> Outcome:
+    rng = np.random.default_rng(p.x.size)
+    dy = dtype.decode(dtype.encode(rng.standard_normal(p.x.shape).astype(dtype.acc)))
+    wanted = GRADIENTS if p.noise is not None else GRADIENTS[:-2]
+    done = backward(program, p, dy, dtype, channels_last, wanted, offset)
+    assert (done.status, done.error) == (0, "")
+    with np.errstate(all="ignore"):
+        truth, own = AdaINResult(p, TRUTH).backward(dy), AdaINResult(p, dtype.acc).backward(dy)
+        own["dx"] = dtype.decode(dtype.encode(own["dx"]))
+        for name in wanted:
+            eps = dtype.eps if name == "dx" else float(np.finfo(dtype.acc).eps)
+            size = np.where(np.isfinite(truth[f"|{name}|"]), truth[f"|{name}|"], 0)
+            # dx is rounded to x's dtype; its own terms, like those of the sums, are computed in acc.
+            allowance = 4 * np.finfo(dtype.acc).eps * size
+            if name == "dx":
+                allowance = allowance + 4 * (eps * np.abs(np.nan_to_num(truth["dx"], posinf=0, neginf=0)) + dtype.smallest)
+            assert_within(done.outputs[name], truth[name], own[name], allowance, name)
+    return done
+
+
+def replace(p: AdaIN, **changes: Array | float | None) -> AdaIN:
+    return dataclasses.replace(p, **changes)  # type: ignore[arg-type]
