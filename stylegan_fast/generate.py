@@ -17,7 +17,9 @@ from stylegan_fast.seeds import parse_ranges
 @click.option("--outdir", required=True, metavar="DIR", help="Where seedNNNN.png are written.")
 @click.option("--trunc", type=float, default=0.7, show_default=True, help="Truncation psi: 1 varied, 0 the mean image.")
 @click.option("--trunc-cutoff", type=click.IntRange(min=0), default=8, show_default=True, help="In the first N layers.")
-@click.option("--class", "class_index", type=int, metavar="K", help="Class, for conditional networks. [default: by seed]")
+@click.option(
+    "--class", "class_index", type=int, metavar="K", help="Class of a conditional network. [default: by seed]"
+)
 @click.option(
     "--noise-mode",
     type=click.Choice(["const", "random", "none"]),

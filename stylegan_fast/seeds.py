@@ -9,7 +9,7 @@ import numpy as np
 from stylegan_fast.errors import UserError
 
 MAX_SEED = 2**32 - 1
-_MAX_LISTED = 1_000_000  # more in one command is a slip of the finger, and would fill the memory before anything is seen
+_MAX_LISTED = 1_000_000  # more is a slip of the finger, and would fill the memory before an image is seen
 
 
 def parse_ranges(text: str, option: str, largest: int = MAX_SEED) -> list[int]:

@@ -23,7 +23,9 @@ from stylegan_fast.seeds import parse_ranges
 )
 @click.option("--outdir", required=True, metavar="DIR", help="Where the sheet is written.")
 @click.option("--trunc", type=float, default=0.7, show_default=True, help="Truncation psi: 1 varied, 0 the mean image.")
-@click.option("--class", "class_index", type=int, metavar="K", help="Class, for conditional networks. [default: by seed]")
+@click.option(
+    "--class", "class_index", type=int, metavar="K", help="Class of a conditional network. [default: by seed]"
+)
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images drawn at a time.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 def main(

@@ -35,7 +35,9 @@ from stylegan_fast.command import run
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto, the fastest here]")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch. [default: torch's choice]")
 @click.option("--cache-dir", metavar="DIR", help="Where decoded images are kept. [default: your cache folder]")
-@click.option("--snap", type=click.IntRange(min=1), help="Ticks between snapshots: sheet, network, state. [default: 10]")
+@click.option(
+    "--snap", type=click.IntRange(min=1), help="Ticks from one sheet, network and state to the next. [default: 10]"
+)
 @click.option(
     "--tick",
     type=click.FloatRange(min=0, min_open=True),

@@ -90,9 +90,8 @@ def test_a_network_saved_while_growing_draws_the_size_it_had_reached(tmp_path: P
 def cells(sheet: Image.Image, columns: int, rows: int) -> np.ndarray:
     """``[rows, columns, H, W, 3]`` at a resolution of 16, cells of 64 and gaps of 2."""
     pixels = np.asarray(sheet).astype(int)
-    return np.stack(
-        [[pixels[2 + 66 * r : 66 + 66 * r : 4, 2 + 66 * c : 66 + 66 * c : 4] for c in range(columns)] for r in range(rows)]
-    )
+    starts = [[(2 + 66 * row, 2 + 66 * column) for column in range(columns)] for row in range(rows)]
+    return np.stack([[pixels[y : y + 64 : 4, x : x + 64 : 4] for y, x in row] for row in starts])
 
 
 def test_the_sheet_mixes_its_sources_layer_by_layer(network: Path) -> None:

@@ -1,5 +1,6 @@
 """``train`` from the outside: what it writes, how it stops, how it goes on."""
 
+import errno
 import json
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from stylegan_fast.models import load_discriminator, load_generator, network_config
+from stylegan_fast.training.checkpoint import save_state
 from stylegan_fast.training.trainer import Trainer
 from tests.command_lines import RUN, TINY, call, start, write_images
 
@@ -91,7 +93,12 @@ def test_the_networks_of_a_run_open_ready_to_use(whole_run: Path) -> None:
 
 @pytest.mark.parametrize("pairs", [1, 6, 8, 37])  # before the fade, within it, at its end, long after it
 def test_a_run_stopped_by_a_signal_goes_on_to_the_bit(
-    pairs: int, whole_run: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    pairs: int,
+    whole_run: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     calls = 0
     g_step = Trainer.g_step
@@ -125,6 +132,27 @@ def test_a_killed_run_goes_on_to_the_bit(whole_run: Path, cache: Path, tmp_path:
         process.communicate()
         assert process.returncode == -signal.SIGKILL
     assert call("train", f"--resume latest --outdir {tmp_path}") == 0
+    expect_same_result(run, whole_run)
+
+
+def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing_saved(
+    whole_run: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshots = 0
+
+    def full_at_the_third(*args: Any, **kwargs: Any) -> None:
+        nonlocal snapshots
+        snapshots += 1
+        if snapshots == 3:
+            raise OSError(errno.ENOSPC, "No space left on device", str(args[0].state))
+        save_state(*args, **kwargs)
+
+    monkeypatch.setattr("stylegan_fast.training.loop.save_state", full_at_the_third)
+    assert call("train", f"{RUN} --cache-dir {cache} --outdir {tmp_path}") == 2
+    assert "error: the disk is full: could not write" in capsys.readouterr().err.splitlines()[-1]
+    run = next(tmp_path.iterdir())
+    assert "No space left on device" in (run / "log.txt").read_text().splitlines()[-1]
+    assert call("train", f"--resume {run}") == 0
     expect_same_result(run, whole_run)
 
 

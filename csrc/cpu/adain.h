@@ -9,20 +9,38 @@ namespace {
 // Elements handled at a time: small enough for the first-level cache, and for fp32 sums to lose nothing in one block.
 constexpr int64_t block_size = 1024;
 
+// A sum of many numbers with the rounding of every addition kept (Knuth's TwoSum): in fp64 a plain one would drift.
+struct Sum {
+  double high = 0, low = 0;
+
+  void add(double value) {
+    const double next = high + value, added = next - high;
+    low += (high - (next - added)) + (value - added);
+    high = next;
+  }
+  double total() const { return high + low; }
+};
+
 // Mean and sum of squared deviations of the elements so far. Blocks are merged in double and in fixed order
 // (Chan, Golub, LeVeque 1983), so that neither a large plane nor a pivot far from the mean costs precision.
 struct Moments {
-  double count = 0, high = 0, low = 0, deviations = 0;  // the mean is high + low: for fp64 a plain sum would drift
+  double count = 0, deviations = 0;
+  Sum mean_so_far;
 
   void merge(double block_count, double block_mean, double block_deviations) {
-    const double total = count + block_count, delta = (block_mean - high) - low;
-    const double step = delta * (block_count / total), next = high + step;
-    low += step - (next - high);
-    high = next;
+    const double total = count + block_count, delta = (block_mean - mean_so_far.high) - mean_so_far.low;
+    mean_so_far.add(delta * (block_count / total));
     deviations += block_deviations + delta * delta * (count * block_count / total);
     count = total;
   }
-  double mean() const { return high + low; }
+  // A block of `size` values: the sum of their squared deviations from `mean`, and `rest`, that of the deviations. It
+  // is what rounding left in the mean: a sum of uncentred values loses more than an ulp, and dscale multiplies that by
+  // the number of pixels.
+  void merge_block(int64_t size, double mean, double rest, double squares) {
+    const double missing = rest / static_cast<double>(size);
+    merge(static_cast<double>(size), mean + missing, squares - rest * missing);
+  }
+  double mean() const { return mean_so_far.total(); }
   double rstd(double eps) const { return 1 / __builtin_sqrt(deviations / count + eps); }
 };
 

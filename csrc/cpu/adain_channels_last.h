@@ -74,7 +74,8 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width) {
   slab.pivots(pivot);
   Moments moments[widest_slab];
   slab.blocks([&](int64_t start, int64_t count) {
-    A d[slab_block], t[widest_slab], mean[widest_slab] = {}, deviations[widest_slab] = {};
+    A d[slab_block], t[widest_slab];
+    A mean[widest_slab] = {}, rest[widest_slab] = {}, deviations[widest_slab] = {};
     for (int64_t p = 0; p < count; ++p) {
       const A* in = slab.before_activation(start + p, t);
       A* row = d + p * width;
@@ -88,9 +89,13 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width) {
     for (int64_t p = 0; p < count; ++p) {
       const A* row = d + p * width;
 #pragma omp simd
-      for (int64_t c = 0; c < width; ++c) deviations[c] = fused(row[c] - mean[c], row[c] - mean[c], deviations[c]);
+      for (int64_t c = 0; c < width; ++c) {
+        const A deviation = row[c] - mean[c];
+        rest[c] += deviation;
+        deviations[c] = fused(deviation, deviation, deviations[c]);
+      }
     }
-    for (int64_t c = 0; c < width; ++c) moments[c].merge(static_cast<double>(count), mean[c], deviations[c]);
+    for (int64_t c = 0; c < width; ++c) moments[c].merge_block(count, mean[c], rest[c], deviations[c]);
   });
   A mean[widest_slab], gain[widest_slab], shift[widest_slab];
   for (int64_t c = 0; c < width; ++c) {
@@ -170,20 +175,20 @@ void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width)
   SlabGradient<T> gradient(f, n, c0, width);
   const Slab<T>& slab = gradient.slab;
   const int64_t first = n * f.op.c + c0;
-  double dz[widest_slab] = {}, dzs[widest_slab] = {};
+  Sum dz[widest_slab], dzs[widest_slab];
   slab.blocks([&](int64_t start, int64_t count) {
     A block_dz[widest_slab] = {}, block_dzs[widest_slab] = {};
     for (int64_t p = start; p < start + count; ++p) gradient.add_sums(p, block_dz, block_dzs);
-    for (int64_t c = 0; c < width; ++c) dz[c] += block_dz[c], dzs[c] += block_dzs[c];
+    for (int64_t c = 0; c < width; ++c) dz[c].add(block_dz[c]), dzs[c].add(block_dzs[c]);
   });
   for (int64_t c = 0; c < width; ++c) {
-    write<A>(f.dshift, first + c, dz[c]);
-    write<A>(f.dscale, first + c, dzs[c]);
-    gradient.mean_dz[c] = static_cast<A>(dz[c] / static_cast<double>(slab.pixels));
-    gradient.mean_dzs[c] = static_cast<A>(dzs[c] / static_cast<double>(slab.pixels));
+    write<A>(f.dshift, first + c, dz[c].total());
+    write<A>(f.dscale, first + c, dzs[c].total());
+    gradient.mean_dz[c] = static_cast<A>(dz[c].total() / static_cast<double>(slab.pixels));
+    gradient.mean_dzs[c] = static_cast<A>(dzs[c].total() / static_cast<double>(slab.pixels));
   }
   if (!f.dx && !f.dbias && !f.dnoise_strength) return;
-  double sum_dt[widest_slab] = {}, sum_dt_noise[widest_slab] = {};
+  Sum sum_dt[widest_slab], sum_dt_noise[widest_slab];
   slab.blocks([&](int64_t start, int64_t count) {
     A dt[widest_slab], block_dt[widest_slab] = {}, block_dt_noise[widest_slab] = {};
     for (int64_t p = start; p < start + count; ++p) {
@@ -196,11 +201,11 @@ void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width)
         block_dt_noise[c] = fused(dt[c], here, block_dt_noise[c]);
       }
     }
-    for (int64_t c = 0; c < width; ++c) sum_dt[c] += block_dt[c], sum_dt_noise[c] += block_dt_noise[c];
+    for (int64_t c = 0; c < width; ++c) sum_dt[c].add(block_dt[c]), sum_dt_noise[c].add(block_dt_noise[c]);
   });
   for (int64_t c = 0; c < width; ++c) {
-    write<A>(f.dbias, first + c, sum_dt[c]);
-    write<A>(f.dnoise_strength, first + c, sum_dt_noise[c]);
+    write<A>(f.dbias, first + c, sum_dt[c].total());
+    write<A>(f.dnoise_strength, first + c, sum_dt_noise[c].total());
   }
 }
 

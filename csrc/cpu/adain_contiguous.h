@@ -77,10 +77,7 @@ void forward_plane(const AdaINForward& f, int64_t index) {
       rest += deviation;
       deviations = fused(deviation, deviation, deviations);
     }
-    // What the rounding of the sum left over: the sum of many uncentred values loses more than a pixel's ulp, and
-    // dscale multiplies that by the number of pixels.
-    const double missing = static_cast<double>(rest) / static_cast<double>(count);
-    moments.merge(static_cast<double>(count), mean + missing, deviations - rest * missing);
+    moments.merge_block(count, mean, rest, deviations);
   });
   const A mean = static_cast<A>(moments.mean()), rstd = static_cast<A>(moments.rstd(f.op.eps));
   static_cast<A*>(f.mean)[index] = mean;
@@ -134,7 +131,7 @@ void backward_plane(const AdaINBackward& f, int64_t index) {
   const Plane<T> plane(f.op, index);
   Normalisation<A> k = normalisation(f, plane);
   const T* dy = static_cast<const T*>(f.dy) + index * plane.size;
-  double sum_dz = 0, sum_dzs = 0;
+  Sum sum_dz, sum_dzs;
   plane.blocks([&](int64_t start, int64_t count) {
     A t[block_size], narrow[block_size];
     const A* in = plane.before_activation(start, count, t);
@@ -147,15 +144,15 @@ void backward_plane(const AdaINBackward& f, int64_t index) {
       block_dz += dz;
       block_dzs = fused(dz, centred * k.rstd, block_dzs);
     }
-    sum_dz += block_dz;
-    sum_dzs += block_dzs;
+    sum_dz.add(block_dz);
+    sum_dzs.add(block_dzs);
   });
-  write<A>(f.dshift, index, sum_dz);
-  write<A>(f.dscale, index, sum_dzs);
+  write<A>(f.dshift, index, sum_dz.total());
+  write<A>(f.dscale, index, sum_dzs.total());
   if (!f.dx && !f.dbias && !f.dnoise_strength) return;
-  k.mean_dz = static_cast<A>(sum_dz / static_cast<double>(plane.size));
-  k.mean_dzs = static_cast<A>(sum_dzs / static_cast<double>(plane.size));
-  double sum_dt = 0, sum_dt_noise = 0;
+  k.mean_dz = static_cast<A>(sum_dz.total() / static_cast<double>(plane.size));
+  k.mean_dzs = static_cast<A>(sum_dzs.total() / static_cast<double>(plane.size));
+  Sum sum_dt, sum_dt_noise;
   plane.blocks([&](int64_t start, int64_t count) {
     A dt[block_size];
     gradient_block(plane, k, dy, start, count, dt);
@@ -164,18 +161,18 @@ void backward_plane(const AdaINBackward& f, int64_t index) {
     if (f.dbias) {
 #pragma omp simd reduction(+ : sum)
       for (int64_t i = 0; i < count; ++i) sum += dt[i];
-      sum_dt += sum;
+      sum_dt.add(sum);
     }
     if (f.dnoise_strength) {
       const A* map = plane.noise + start;
       sum = 0;
 #pragma omp simd reduction(+ : sum)
       for (int64_t i = 0; i < count; ++i) sum = fused(dt[i], map[i], sum);
-      sum_dt_noise += sum;
+      sum_dt_noise.add(sum);
     }
   });
-  write<A>(f.dbias, index, sum_dt);
-  write<A>(f.dnoise_strength, index, sum_dt_noise);
+  write<A>(f.dbias, index, sum_dt.total());
+  write<A>(f.dnoise_strength, index, sum_dt_noise.total());
 }
 
 // Elements [start, start + count) of sample n's dnoise. Runs when dshift and dscale of all planes are there.

@@ -18,7 +18,7 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """Float ``[N, C, H, W]`` with -1 black and 1 white to uint8 ``[N, H, W, C]``: ``trunc(clip(x * 127.5 + 128, 0, 255))``.
+    """Float ``[N, C, H, W]``, -1 black, 1 white, to uint8 ``[N, H, W, C]``: ``trunc(clip(x * 127.5 + 128, 0, 255))``.
 
     A value that is not a number becomes 0, black.
     """

@@ -23,7 +23,7 @@ class DamagedState(Exception):
 
 
 def save_state(folder: RunFolder, contents: dict[str, Any]) -> None:
-    """Write ``state.pt``; the one before stays as ``state.prev.pt``. Raises ``OSError``, and then both are as before."""
+    """Write ``state.pt``; the one before stays as ``state.prev.pt``. On ``OSError`` both are as before."""
     fresh = folder.state.with_name("state.new.pt")
     try:
         with replacing(fresh) as file:
@@ -71,5 +71,5 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DamagedState(f"{path.name} is not a state of a run")
     if state.get("version") != VERSION:
-        raise UserError(f"{path}: state version {state.get('version')!r}, expected {VERSION}; use the program's newer release")
+        raise UserError(f"{path}: version {state.get('version')!r} of the format, expected {VERSION}; update first")
     return state

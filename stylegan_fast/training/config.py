@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stylegan_fast.errors import UserError
@@ -52,6 +53,8 @@ def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfi
         device_type: "cpu", "cuda" or "mps", which the preset depends on.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if given.get("data") and Path(given["data"]).exists():
+        given["data"] = str(Path(given["data"]).resolve())  # a run may be resumed from another folder
     preset = {} if given.get("data") else FACES.get(device_type, FACES["cpu"])
     config = TrainConfig(**{**preset, **given})
     return dataclasses.replace(config, growth_kimg=config.kimg)
@@ -71,7 +74,7 @@ def config_for_resume(saved: dict[str, Any], options: dict[str, Any]) -> TrainCo
             continue
         option = "--" + name.replace("_", "-")
         raise UserError(
-            f"{option} {value}: the run was started with {getattr(config, name)}, and going on with another value would "
-            f"make it another run; leave {option} out, or start anew without --resume"
+            f"{option} {value}: the run was started with {getattr(config, name)}; leave {option} out to go on with it, "
+            "or start anew without --resume"
         )
     return dataclasses.replace(config, **{n: v for n, v in options.items() if v is not None and n in CHANGEABLE})

@@ -24,7 +24,7 @@ from stylegan_fast.training.checkpoint import save_state
 from stylegan_fast.training.config import TrainConfig
 from stylegan_fast.training.draws import Draws
 from stylegan_fast.training.interruption import Interruption
-from stylegan_fast.training.progress import ProgressBar, TimeLeft, memory_gb, tick_line
+from stylegan_fast.training.progress import ProgressBar, TimeLeft, bar_text, memory_gb, tick_line
 from stylegan_fast.training.reals import fade_reals, mirror, pixels_to_float
 from stylegan_fast.training.run_folder import RunFolder
 from stylegan_fast.training.schedule import Schedule
@@ -164,8 +164,9 @@ class Loop:
             "seconds": position.seconds,
         }
         self.time_left.saw(phase.resolution, seconds / images)
-        self.say(tick_line(row, self.config.kimg, self.time_left.seconds(position.images)))
-        self.bar.describe(f"lod {phase.lod:.2f} D {row['D_loss']:.2f} G {row['G_loss']:.2f}")
+        seconds_left = self.time_left.seconds(position.images)
+        self.say(tick_line(row, self.config.kimg, seconds_left))
+        self.bar.describe(bar_text(row, seconds_left))
         self.folder.append_stats(row)
         if position.tick % self.config.snap == 0 or position.images >= self.total_images:
             self._snapshot()
@@ -250,5 +251,3 @@ class Loop:
 def describe(dataset: Dataset) -> dict[str, Any]:
     """What must be the same in the data for a run to go on."""
     return {"images": len(dataset), "channels": dataset.channels, "label_dim": dataset.label_dim}
-
-

@@ -105,11 +105,21 @@ def duration(seconds: float) -> str:
 
 def tick_line(row: dict[str, float], total_kimg: float, seconds_left: float) -> str:
     """One tick in words, from its row of ``stats.jsonl``."""
+    digits = 1 if total_kimg >= 10 else 3
     skipped = f"  skipped {row['skipped_steps']:.0f}" if row["skipped_steps"] else ""
     return (
-        f"tick {row['tick']:<4.0f} kimg {row['kimg']:.{1 if total_kimg >= 10 else 3}f}/{total_kimg:g}  lod {row['lod']:.2f}  "
+        f"tick {row['tick']:<4.0f} kimg {row['kimg']:.{digits}f}/{total_kimg:g}  lod {row['lod']:.2f}  "
         f"{row['resolution']:.0f}x{row['resolution']:.0f}  D {row['D_loss']:.3f}  G {row['G_loss']:.3f}  "
         f"R1 {row['R1']:.3f}  {row['images_per_second']:.1f} img/s  {row['seconds_per_kimg']:.2f} s/kimg  "
         f"mem {row['memory_gb']:.1f} GB  data wait {100 * row['data_wait']:.0f}%{skipped}  "
         f"time {duration(row['seconds'])}  left {duration(seconds_left)}"
+    )
+
+
+def bar_text(row: dict[str, float], seconds_left: float) -> str:
+    """The last tick in few words, for beside the bar, which itself shows images and images per second."""
+    return (
+        f"lod {row['lod']:.2f} {row['resolution']:.0f}x{row['resolution']:.0f} D {row['D_loss']:.2f} "
+        f"G {row['G_loss']:.2f} {row['seconds_per_kimg']:.1f}s/kimg {row['memory_gb']:.1f}GB "
+        f"wait {100 * row['data_wait']:.0f}% left {duration(seconds_left)}"
     )

@@ -60,7 +60,7 @@ class RunFolder:
             file.write(json.dumps(finite) + "\n")
 
     def cut_stats(self, num_images: int) -> None:
-        """Drop the ticks after ``num_images``, which a resumed run will write again, and a line cut short by a crash."""
+        """Drop the ticks after ``num_images``, which will be written again, and a line cut short by a crash."""
         if not self._stats.is_file():
             return
         kept = []

@@ -23,8 +23,8 @@ SHAPES = [
     (1, 1, 1, 1),
     (2, 3, 4, 4),
     (1, 1, 7, 5),
-    (3, 70, 5, 3),
-    (1, 17, 127, 129),
+    (2, 70, 5, 3),
+    (1, 5, 127, 129),
     (0, 4, 4, 4),
     (2, 0, 3, 3),
     (2, 2, 0, 5),
@@ -78,21 +78,25 @@ def differentiated(call, found: dict, dy: Tensor, dx_layout: str) -> list[Tensor
 
 
 def lengths_of_sums(found: dict, dy: Tensor, gradients: list[Tensor]) -> list[Tensor]:
-    """For every result the magnitude its rounding goes with: sums round as the root of the sum of squares of their
-    terms, however small they come out."""
+    """For every result the magnitude its rounding goes with. That of a sum, however small it comes out, is the root of
+    the sum of squares of its terms."""
     found = {k: v.double() if isinstance(v, Tensor) else v for k, v in found.items()}
     dy, dx = dy.double(), gradients[1]
     normalised = adain_reference(**{k: v for k, v in found.items() if k not in ("scale", "shift")})
     over_style = (0, 2, 3) if found.get("scale", dx).ndim == 1 else (2, 3)
     terms = {
-        "scale": lambda: (dy * normalised).norm(dim=over_style),
-        "shift": lambda: dy.norm(dim=over_style),
-        "noise": lambda: (dx * found["noise_strength"][:, None, None]).norm(dim=1),
-        "noise_strength": lambda: (dx * found["noise"]).norm(dim=(0, 2, 3)),
-        "bias": lambda: dx.norm(dim=(0, 2, 3)),
+        "scale": lambda: (dy * normalised).square().sum(over_style).sqrt(),
+        "shift": lambda: dy.square().sum(over_style).sqrt(),
+        "noise": lambda: (dx * found["noise_strength"][:, None, None]).square().sum(1, keepdim=True).sqrt(),
+        "noise_strength": lambda: (dx * found["noise"]).square().sum((0, 2, 3)).sqrt(),
+        "bias": lambda: dx.square().sum((0, 2, 3)).sqrt(),
     }
     names = [k for k, v in found.items() if isinstance(v, Tensor)]
     return [gradients[0], dx, *(terms[name]() for name in names if name != "x")]
+
+
+def largest(values: Tensor) -> float:
+    return float(values.abs().max()) if values.numel() else 0.0
 
 
 def assert_as_good_as_the_reference(option: str, shape: tuple[int, ...], dtype: torch.dtype, layout: str) -> None:
@@ -103,8 +107,7 @@ def assert_as_good_as_the_reference(option: str, shape: tuple[int, ...], dtype: 
     with use_backend("cpu"):
         ours = differentiated(adain, found, dy, layout)
     for mine, theirs, exact, size in zip(ours, reference, truth, lengths_of_sums(found, dy, truth), strict=True):
-        magnitude = size.abs().max() if size.numel() else 0.0
-        assert_within_bound(mine, theirs, exact, magnitude)
+        assert_within_bound(mine, theirs, exact, max(largest(size), largest(exact)))
 
 
 def numpy_adain(x, scale, shift, noise, noise_strength, bias, slope, eps, output_slope) -> np.ndarray:

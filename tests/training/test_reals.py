@@ -17,7 +17,8 @@ def stored() -> torch.Tensor:
 @pytest.mark.parametrize("lod", [0.0, 0.5, 1.0, 1.25, 2.75])
 def test_reals_equal_the_official_ones_once_enlarged(lod: float) -> None:
     ours = interpolate(fade_reals(pixels_to_float(stored()), lod), scale_factor=float(1 << int(lod)))
-    golden.assert_matches(ours, golden.load(NAME)[f"process_reals/out_lod{lod:g}".replace(".", "p")], 1e-6, f"lod {lod}")
+    key = f"process_reals/out_lod{lod:g}".replace(".", "p")
+    golden.assert_matches(ours, golden.load(NAME)[key], 1e-6, key)
 
 
 def test_mirrored_reals_equal_the_official_ones() -> None:

@@ -59,7 +59,8 @@ def test_a_scaled_schedule_is_the_official_one_on_another_time_axis(total_kimg: 
 
 def test_batch_and_lr_given_hold_at_every_resolution() -> None:
     schedule = Schedule(256, batch=12, lr=0.5)
-    assert {(schedule.at(kimg * 1000).batch, schedule.at(kimg * 1000).lr) for kimg in range(0, 9000, 300)} == {(12, 0.5)}
+    phases = [schedule.at(kimg * 1000) for kimg in range(0, 9000, 300)]
+    assert {(phase.batch, phase.lr) for phase in phases} == {(12, 0.5)}
 
 
 def test_a_batch_is_a_multiple_of_the_ranks() -> None:

@@ -1,0 +1,137 @@
+"""bias_act's CUDA kernels, run in the emulator."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .dtypes import ALL, BF16, F16, F32, F64, TRUTH, Array, DType, assert_within
+from .formulas import ACTIVATIONS, activation
+from .machine import Outcome, run
+
+DTYPES = [pytest.param(dtype, id=dtype.name) for dtype in ALL]
+
+
+def request(
+    dtype: DType, act: str, size: int, bias: tuple[int, int], alpha: float, gain: float, clamp: float
+) -> dict[str, float]:
+    step, count = bias
+    numbers = {"dtype": dtype.code, "act": ACTIVATIONS.index(act), "size": size, "bias_step": step, "bias_size": count}
+    return numbers | {"alpha": alpha, "gain": gain, "clamp": clamp}
+
+
+def check(
+    program: Path,
+    dtype: DType,
+    act: str,
+    size: int,
+    bias: tuple[int, int] | None = (7, 5),
+    gain: float = 1.3,
+    clamp: float = -1.0,
+    offset: int = 0,
+) -> None:
+    """Forward, first and second order against the formula in extended precision. bias: (bias_step, bias_size)."""
+    rng = np.random.default_rng([size, ACTIVATIONS.index(act)])
+    alpha = 0.2
+    x, dy, ddx = (dtype.decode(dtype.encode(2 * rng.standard_normal(size).astype(dtype.acc))) for _ in range(3))
+    numbers = request(dtype, act, size, bias or (1, 1), alpha, gain, clamp)
+    b = rng.standard_normal(bias[1]).astype(dtype.acc) if bias else np.zeros(1, dtype.acc)
+    of_element = b[np.arange(size) // bias[0] % bias[1]] if bias else np.zeros(size, dtype.acc)
+    tensors: dict[str, Array] = {"b": b} if bias else {}
+    tensors["x"] = dtype.encode(x)
+    output = ((size,), dtype.storage)
+
+    def launch(op: str, inputs: dict[str, Array], to: str) -> Array:
+        done = run(program, op, numbers, inputs, {to: output}, offset)
+        assert (done.status, done.error) == (0, "")
+        return dtype.decode(done.outputs[to])
+
+    def results(acc: np.dtype) -> tuple[Array, Array, Array]:
+        t = x.astype(acc) + of_element.astype(acc)
+        y, first, second = (acc.type(gain) * activation(act, t, alpha, order) for order in range(3))
+        if clamp >= 0:
+            y = np.clip(y, -acc.type(clamp), acc.type(clamp))
+            passes = np.abs(dtype.decode(dtype.encode(y.astype(dtype.acc)))) < clamp
+            first, second = np.where(passes, first, 0), np.where(passes, second, 0)
+        return y, first * dy.astype(acc), second * dy.astype(acc) * ddx.astype(acc)
+
+    def rounded(values: Array) -> Array:
+        return dtype.decode(dtype.encode(values))
+
+    truth, own = results(TRUTH), results(dtype.acc)
+    y = launch("bias_act_forward", tensors, "y")
+    assert_within(y, truth[0], rounded(own[0]), 4 * dtype.eps * np.abs(truth[0]) + dtype.smallest, "y")
+
+    # The derivatives read the rounded y of all activations but swish; act' and act'' change by at most 4 times as much.
+    tensors |= {"y": dtype.encode(y), "dy": dtype.encode(dy), "ddx": dtype.encode(ddx)}
+    if act == "swish" and clamp < 0:
+        del tensors["y"]
+    elif act != "swish":
+        del tensors["x"]
+    rounding_of_y = 4 * dtype.eps * (np.abs(y) + gain) * np.abs(dy)
+    dx = launch("bias_act_backward", {k: v for k, v in tensors.items() if k != "ddx"}, "dx")
+    allowance = 4 * dtype.eps * np.abs(truth[1]) + rounding_of_y + dtype.smallest
+    assert_within(dx, truth[1], rounded(own[1]), allowance, "dx")
+    d2x = launch("bias_act_second", tensors, "d2x")
+    allowance = 4 * dtype.eps * np.abs(truth[2]) + rounding_of_y * np.abs(ddx) + dtype.smallest
+    assert_within(d2x, truth[2], rounded(own[2]), allowance, "d2x")
+
+
+# One block takes 1024 fp32 elements; 3 is less than a vector of any dtype but double.
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_every_activation_and_its_derivatives_match_the_formula(program: Path, act: str) -> None:
+    check(program, F32, act, 1030)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("size", "bias"), [(3, (1, 3)), (257, (1, 5)), (130, (16, 3)), (64, None)], ids=str)
+def test_every_dtype_and_bias_step_matches_the_formula(
+    program: Path, dtype: DType, size: int, bias: tuple[int, int] | None
+) -> None:
+    check(program, dtype, "softplus", size, bias)
+
+
+@pytest.mark.parametrize("act", ["lrelu", "swish", "linear"])
+def test_the_clamp_cuts_value_and_gradient(program: Path, act: str) -> None:
+    check(program, F32, act, 100, gain=1.5, clamp=0.75)
+    check(program, BF16, act, 100, gain=1.5, clamp=0.75)
+
+
+@pytest.mark.parametrize("dtype", [F16, F64], ids=["f16", "f64"])
+def test_unaligned_tensors_are_as_good(program: Path, dtype: DType) -> None:
+    check(program, dtype, "lrelu", 67, offset=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clamp", [-1.0, 0.5])
+@pytest.mark.parametrize("size", [1, 15, 16, 2100])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_every_activation_matches_everywhere(program: Path, act: str, dtype: DType, size: int, clamp: float) -> None:
+    for bias in ((1, 5), (24, 3), None):
+        for offset in (0, 1):
+            check(program, dtype, act, size, bias, 0.8, clamp, offset)
+
+
+def forward(program: Path, act: str, x: Array) -> Outcome:
+    numbers = request(F32, act, x.size, (1, 1), 0.2, 1.0, -1.0)
+    return run(program, "bias_act_forward", numbers, {"x": x}, {"y": (x.shape, F32.storage)})
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_a_nan_stays_a_nan_and_stays_alone(program: Path, act: str) -> None:
+    x = np.linspace(-90, 90, 37, dtype=np.float32)
+    x[5] = np.nan
+    y = forward(program, act, x).outputs["y"]
+    assert np.flatnonzero(~np.isfinite(y)).tolist() == [5]
+
+
+def test_nothing_is_launched_for_nothing(program: Path) -> None:
+    assert forward(program, "relu", np.zeros(0, np.float32)).status == 0
+
+
+def test_what_no_kernel_accepts_is_named(program: Path) -> None:
+    numbers = request(F32, "tanh", 4, (1, 1), 0.2, 1.0, -1.0)
+    done = run(program, "bias_act_backward", numbers, {"dy": np.zeros(4, np.float32)}, {"dx": ((4,), F32.storage)})
+    assert done.status == 1
+    assert done.error.startswith("bias_act_backward: y is null")

@@ -1,0 +1,177 @@
+"""What proves the emulator: faults planted in small kernels and in the real ones must be caught, their twins must run."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .adain_cases import check_backward, check_forward, make
+from .dtypes import F32
+from .machine import ENVIRONMENT, HERE, CSRC, EmulatorError, Objects, compile_objects, link
+from .test_bias_act import check as check_bias_act
+from .test_upfirdn2d import CASES as RESAMPLINGS
+from .test_upfirdn2d import check as check_upfirdn2d
+
+# What is said about each fault, with block and thread where one of them is to blame.
+REPORTS = {
+    "deleted_block_barrier": "block (0,0,0) thread",
+    "deleted_warp_barrier": "block (0,0,0) thread",
+    "deleted_barrier_before_reuse": "race on shared slots",
+    "uninitialised_read": "thread (5,0,0): uninitialised shared memory: reads slots[5]",
+    "shared_index_beyond": "thread (63,0,0): shared memory out of bounds: writes slots[63] of 63",
+    "barrier_with_exit": "divergent barrier",
+    "barrier_in_branch": "divergent barrier",
+    "warp_in_branch": "divergent warp",
+    "warp_with_exit": "lane 31 of the mask has exited",
+    "shuffle_width": "width 12 is no power of two",
+    "shuffle_mask": "its own lane is not in mask",
+    "wait_for_each_other": "divergent barrier",
+    "global_write_beyond": "that was block (0,0,0) thread (63,0,0)",
+    "vector_alignment": "misaligned address",
+    "cluster_deleted_barrier": "block (",
+    "cluster_exit_too_early": "an exited block",
+    "dynamic_overlap": "dynamic shared second_half overlaps first_half",
+    "dynamic_too_small": "ends at byte 1024 of 768 launched",
+    "dynamic_misaligned": "not aligned to its element",
+    "static_too_large": "more than 48 KB",
+    "launch_2048_threads": "launch_2048_threads: invalid configuration: more than 1024 threads",
+    "launch_48_threads": "no whole number of warps",
+    "launch_grid_y": "gridDim.y or gridDim.z above 65535",
+    "launch_nothing": "nothing to launch",
+    "launch_cluster_of_3_in_4": "no multiple of the cluster",
+    "launch_256_kb": "more than 227 KB",
+}
+SCHEDULES = ("forward", "reverse")
+
+
+@pytest.fixture(scope="session")
+def planted(objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("planted_faults")
+    source, compiled = HERE / "planted_faults.cpp", folder / "planted_faults.o"
+    compile_objects({source: compiled}, CSRC)
+    parts = [objects.files[name] for name in ("fiber", "machine", "shared_memory", "status")]
+    return link([compiled, *parts], folder / "planted_faults")
+
+
+def run_planted(planted: Path, name: str, schedule: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(planted), name, schedule], capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_planted_fault_is_reported(planted: Path, name: str, schedule: str) -> None:
+    done = run_planted(planted, name, schedule)
+    assert done.returncode not in (0, 2), done.stdout
+    assert REPORTS[name] in done.stderr
+
+
+def test_every_planted_fault_is_listed_here(planted: Path) -> None:
+    names = run_planted(planted, "", "forward").stdout.split()
+    assert {name for name in names if not name.endswith("_right")} == set(REPORTS)
+
+
+VALUES = np.arange(64)
+RESULTS = {
+    "deleted_block_barrier_right": VALUES ^ 32,
+    "deleted_warp_barrier_right": VALUES ^ 1,
+    "deleted_barrier_before_reuse_right": 2 * (VALUES ^ 32) + 1,
+    "uninitialised_read_right": VALUES,
+    "shared_index_beyond_right": VALUES,
+    "barrier_with_exit_right": VALUES,
+    "barrier_in_branch_right": VALUES,
+    "warp_in_branch_right": VALUES ^ 2,
+    "warp_with_exit_right": np.where(VALUES % 32 == 31, VALUES, VALUES + 1),
+    "shuffle_width_right": VALUES ^ 1,
+    "shuffle_mask_right": VALUES ^ 1,
+    "wait_for_each_other_right": VALUES ^ 2,
+    "global_write_beyond_right": VALUES,
+    "vector_alignment_right": np.where(VALUES < 8, 4 * VALUES, -1),
+    "cluster_right": VALUES,
+    "dynamic_right": 2 * VALUES,
+    "votes_right": np.full(64, 3),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", RESULTS)
+def test_the_twin_without_the_fault_is_right(planted: Path, name: str, schedule: str) -> None:
+    done = run_planted(planted, name, schedule)
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(np.array(done.stdout.split(), float), RESULTS[name])
+
+
+def adain(program: Path) -> None:
+    for shape, channels_last in (((2, 3, 13, 11), False), ((1, 2, 67, 65), False), ((1, 33, 12, 13), True)):
+        p = make(shape, F32, "all")
+        check_forward(program, p, F32, channels_last)
+        check_backward(program, p, F32, channels_last)
+
+
+def bias_act(program: Path) -> None:
+    check_bias_act(program, F32, "lrelu", 1030)
+
+
+def upfirdn2d(program: Path) -> None:
+    for name in ("up and down", "blur"):
+        check_upfirdn2d(program, RESAMPLINGS[name], F32, name == "blur")
+
+
+CHECKS = {"adain": adain, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
+
+# (op, file, the lines as they stand, what they become)
+MUTATIONS = {
+    "first barrier deleted": ("adain", "reduce.cuh", "= v;\n  __syncthreads();", "= v;"),
+    "second barrier deleted": ("adain", "reduce.cuh", "__syncthreads();  // the slots", "// the slots"),
+    "last warp's partial missing": ("adain", "reduce.cuh", "for (int w = 1; w < warps; ++w)", "for (int w = 1; w < warps - 1; ++w)"),
+    "last slice's partial missing": (
+        "adain",
+        "adain.cuh",
+        "for (int64_t split = 0; split < grid.splits; ++split)",
+        "for (int64_t split = 0; split < grid.splits - 1; ++split)",
+    ),
+    "shuffle too narrow": (
+        "adain",
+        "reduce.cuh",
+        "__shfl_xor_sync(full_warp, v.value[i], mask)",
+        "__shfl_xor_sync(full_warp, v.value[i], mask, 16)",
+    ),
+    "a dead lane's barrier skipped": (
+        "adain",
+        "adain.cuh",
+        "    Moments<A> moments{A(0), A(0), A(0)};\n    if (place.live) {",
+        "    Moments<A> moments{A(0), A(0), A(0)};\n    if (!place.live) return;\n    {",
+    ),
+    "tail off by one": ("bias_act", "bias_act.cuh", "left = op.size - first,", "left = op.size - first - 1,"),
+    "written past the end": ("bias_act", "vec.cuh", "if (i < count) p[i]", "if (i <= count) p[i]"),
+    "written past the plane": (
+        "upfirdn2d",
+        "upfirdn2d.cuh",
+        "static_cast<T*>(p.y)[i] =",
+        "static_cast<T*>(p.y)[i + (out_x == p.out_w - 1)] =",
+    ),
+    "read past the row": ("upfirdn2d", "upfirdn2d.cuh", "pixel < in ? in - pixel", "pixel <= in ? in + 1 - pixel"),
+}
+ALWAYS = ("first barrier deleted", "last slice's partial missing", "shuffle too narrow", "tail off by one", "written past the plane")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow) for name in MUTATIONS]
+)
+def test_a_fault_planted_in_a_real_kernel_is_caught(objects: Objects, name: str, tmp_path: Path) -> None:
+    op, file, old, new = MUTATIONS[name]
+    program = objects.changed_program(tmp_path, op, [(file, old, new)])
+    with pytest.raises((EmulatorError, AssertionError)):
+        CHECKS[op](program)
+
+
+@pytest.mark.parametrize("op", CHECKS)
+def test_the_real_kernels_pass_what_catches_their_faults(program: Path, op: str) -> None:
+    CHECKS[op](program)
+
+
+@pytest.mark.parametrize("op", ["adain", pytest.param("bias_act", marks=pytest.mark.slow), "upfirdn2d"])
+def test_kernels_are_right_where_the_work_is_larger_than_a_grid(objects: Objects, op: str, tmp_path: Path) -> None:
+    """With grids of 3 x 2 x 1 blocks at most, as if a tensor had beyond 2^31 blocks of work."""
+    limit = ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 3, max_grid_yz = 2")
+    CHECKS[op](objects.changed_program(tmp_path, op, [limit]))
