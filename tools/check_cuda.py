@@ -115,7 +115,8 @@ def main() -> int:
             if compiled:
                 first = compiled[0]
                 most = max(kernel.registers for kernel in compiled)
-                print(f"{first.source:16} sm_{first.arch:4} {len(compiled):3} kernels, <= {most} registers, {seconds:.1f} s")
+                title = f"{first.source:16} sm_{first.arch:4}"
+                print(f"{title} {len(compiled):3} kernels, <= {most} registers, {seconds:.1f} s")
 
     names = demangle([kernel.name for kernel in kernels])
     for kernel in kernels:

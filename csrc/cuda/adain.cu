@@ -12,9 +12,8 @@ namespace {
 
 int columns_of(const AdaIN& op) { return op.layout == Layout::contiguous ? 1 : warp_size; }
 
-// From sizes alone, so that every device gives the same bits. A slice gives each thread of a full block one batch at
-// least; 1024 blocks fill the largest devices several times over, and more slices than planes * splits > 1024 needs would
-// only be merged again.
+// From sizes alone, so that every device gives the same bits. A slice has at least one batch for each thread of a full
+// block; beyond the 1024 blocks that fill the largest devices several times over, slices would only be merged again.
 AdaINGrid grid_of(const AdaIN& op) {
   const int64_t pixels = op.h * op.w, slabs = ceil_div(op.c, columns_of(op)), groups = op.n * slabs;
   const int64_t smallest_slice = adain_batch * adain_threads / columns_of(op);

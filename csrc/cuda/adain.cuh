@@ -23,10 +23,12 @@ namespace stylegan_fast {
 namespace cuda {
 
 constexpr int adain_threads = max_warps * warp_size;
-constexpr int adain_blocks = 3;  // per multiprocessor, so 80 registers: left to itself ptxas spills a few bytes for more
+// Blocks per multiprocessor, which is 80 registers: left to itself, ptxas spills a few bytes to fit more of them.
+constexpr int adain_blocks = 3;
 constexpr int64_t adain_batch = 8;  // pixels a thread loads before it uses the first
 
-// How the work is cut: `splits` slices of `slice` pixels per plane along blockIdx.x, `slabs` of columns along y, N along z.
+// How the work is cut: `splits` slices of `slice` pixels per plane along blockIdx.x, `slabs` of columns along y, N
+// along z.
 struct AdaINGrid {
   int64_t slabs, splits, slice;
   double per_pixel;  // 1 / M
@@ -150,7 +152,8 @@ __device__ Moments<acc_t<T>> moments_of(const T* x, const Plane<T, columns>& pla
 
 // partials: [splits, N*C] Moments, or null where a plane is one slice.
 template <typename T, int columns>
-__global__ void __launch_bounds__(adain_threads, adain_blocks) adain_stats(AdaINForward p, AdaINGrid grid, void* partials) {
+__global__ void __launch_bounds__(adain_threads, adain_blocks)
+    adain_stats(AdaINForward p, AdaINGrid grid, void* partials) {
   using A = acc_t<T>;
   for (Place<columns> place(p.op, grid); place.inside(p.op); place.next(p.op, grid)) {
     Moments<A> moments{A(0), A(0), A(0)};
@@ -167,7 +170,8 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks) adain_stats(AdaIN
 
 // One thread a plane.
 template <typename A>
-__global__ void __launch_bounds__(adain_threads, adain_blocks) adain_merge(AdaINForward p, AdaINGrid grid, const void* partials) {
+__global__ void __launch_bounds__(adain_threads, adain_blocks)
+    adain_merge(AdaINForward p, AdaINGrid grid, const void* partials) {
   const int64_t planes = p.op.n * p.op.c, step = int64_t(gridDim.x) * blockDim.x;
   for (int64_t plane = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; plane < planes; plane += step) {
     Moments<A> total{A(0), A(0), A(0)};
@@ -178,7 +182,8 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks) adain_merge(AdaIN
 }
 
 template <typename T, int columns>
-__global__ void __launch_bounds__(adain_threads, adain_blocks) adain_apply(AdaINForward p, AdaINGrid grid) {
+__global__ void __launch_bounds__(adain_threads, adain_blocks)
+    adain_apply(AdaINForward p, AdaINGrid grid) {
   using A = acc_t<T>;
   const T* const x = static_cast<const T*>(p.op.x);
   T* const __restrict__ y = static_cast<T*>(p.y);

@@ -41,7 +41,8 @@ __device__ __forceinline__ void write_sums(const PlaneSums& to, int64_t i, A fir
 }
 
 template <typename T, int columns>
-__global__ void __launch_bounds__(adain_threads, adain_blocks) adain_backward_sums(AdaINBackward p, AdaINGrid grid, PlaneSums to) {
+__global__ void __launch_bounds__(adain_threads, adain_blocks)
+    adain_backward_sums(AdaINBackward p, AdaINGrid grid, PlaneSums to) {
   using A = acc_t<T>;
   const T *const x = static_cast<const T*>(p.op.x), *const dy = static_cast<const T*>(p.dy);
   for (Place<columns> place(p.op, grid); place.inside(p.op); place.next(p.op, grid)) {
@@ -64,8 +65,8 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks) adain_backward_su
 
 // Adds up the slices of [splits, N*C] partials, one thread a plane.
 template <typename A>
-__global__ void __launch_bounds__(adain_threads, adain_blocks) adain_merge_sums(PlaneSums partials, int64_t splits, int64_t planes,
-                                                                  PlaneSums to) {
+__global__ void __launch_bounds__(adain_threads, adain_blocks)
+    adain_merge_sums(PlaneSums partials, int64_t splits, int64_t planes, PlaneSums to) {
   const int64_t step = int64_t(gridDim.x) * blockDim.x;
   for (int64_t plane = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; plane < planes; plane += step) {
     A first = A(0), second = A(0);
@@ -79,8 +80,8 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks) adain_merge_sums(
 
 // sums: [N*C] of dz and of dz * normalised. to: dbias and dnoise_strength, or their partials.
 template <typename T, int columns>
-__global__ void __launch_bounds__(adain_threads, adain_blocks) adain_backward_apply(AdaINBackward p, AdaINGrid grid, PlaneSums sums,
-                                                                      PlaneSums to) {
+__global__ void __launch_bounds__(adain_threads, adain_blocks)
+    adain_backward_apply(AdaINBackward p, AdaINGrid grid, PlaneSums sums, PlaneSums to) {
   using A = acc_t<T>;
   const T *const x = static_cast<const T*>(p.op.x), *const dy = static_cast<const T*>(p.dy);
   T* const __restrict__ dx = static_cast<T*>(p.dx);
@@ -110,8 +111,8 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks) adain_backward_ap
 
 // One pixel of one sample per thread (columns = 1) or per warp, whose lanes then share the channels (columns = 32).
 template <typename T, int columns>
-__global__ void __launch_bounds__(adain_threads, adain_blocks) adain_backward_dnoise(AdaINBackward p, AdaINGrid grid,
-                                                                       PlaneSums sums) {
+__global__ void __launch_bounds__(adain_threads, adain_blocks)
+    adain_backward_dnoise(AdaINBackward p, AdaINGrid grid, PlaneSums sums) {
   using A = acc_t<T>;
   const A per_pixel = A(grid.per_pixel);
   const T *const x = static_cast<const T*>(p.op.x), *const dy = static_cast<const T*>(p.dy);

@@ -1,8 +1,8 @@
 // bias_act: y = clamp(gain * act(x + b), -clamp, clamp) and its two derivatives, one kernel each for all activations.
 //
-// One read, one write: a thread takes 16 bytes at a time, and divides once per 16 bytes to find its bias. The activation
-// is a branch that every thread of a launch takes alike, cheap beside the memory; nine instances of each kernel would
-// make the library nine times as large.
+// One read, one write: a thread takes 16 bytes at a time, and divides once per 16 bytes to find its bias. The
+// activation is a branch that every thread of a launch takes alike, cheap beside the memory; nine instances of each
+// kernel would make the library nine times as large.
 #pragma once
 
 #include "vec.cuh"
@@ -115,7 +115,8 @@ __global__ void __launch_bounds__(bias_act_threads) bias_act_forward_kernel(Bias
   });
 }
 
-// What the derivatives share: dy (* ddx where there is one) * gain * f(x + b, y / gain) where the clamp lets it through.
+// What the derivatives share: dy (* ddx where there is one) * gain * f(x + b, y / gain) where the clamp lets it
+// through.
 template <typename T, typename F>
 __device__ __forceinline__ void differentiate(const BiasAct& op, const void* x, const void* y, const void* dy,
                                               const void* ddx, void* to, bool aligned, F f) {

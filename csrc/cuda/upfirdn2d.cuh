@@ -1,8 +1,9 @@
 // upfirdn2d, the general tier: any filter, up, down, padding and layout; one thread per output element.
 //
-// Along one dimension, output o reads the positions q = o * down - pad0 + tap of the upsampled row, tap = 0 .. filter-1.
-// Only q = up * i is not an inserted zero, so a thread steps through every up-th tap only (its phase of the filter), and
-// through those whose pixel i lies in the image: padding and inserted zeros cost nothing, and never meet an Inf or NaN.
+// Along one dimension, output o reads the positions q = o * down - pad0 + tap of the upsampled row, tap = 0 ..
+// filter-1. Only q = up * i is not an inserted zero, so a thread steps through every up-th tap only (its phase of the
+// filter), and through those whose pixel i lies in the image: padding and inserted zeros cost nothing, and never meet
+// an Inf or NaN.
 #pragma once
 
 #include "vec.cuh"

@@ -83,9 +83,9 @@ def native() -> ModuleType | None:
     return _native
 
 
-def native_error() -> str:
-    """Why `native()` is None; empty where it is not."""
-    return _native_error
+def obstacle_on(backend: str, device_index: int | None = None) -> str:
+    """Says why the compiled kernels of ``"cpu"`` or ``"cuda"`` cannot run on this machine; empty if they can."""
+    return _not_built(backend, device_index)
 
 
 def choose(op: str, x: Tensor, *others: Tensor | None, unsupported: str = "") -> str:

@@ -59,7 +59,10 @@ def resample_reference(x: Tensor, f: Tensor, call: Resampling) -> Tensor:
     out_h, out_w = call.output_size(h, w, *f.shape)
     x = x.reshape(n, c, h, 1, w, 1)
     x = F.pad(x, [0, call.up_x - 1, 0, 0, 0, call.up_y - 1]).reshape(n, c, h * call.up_y, w * call.up_x)
-    x = F.pad(x, [call.pad_x0, call.pad_x1, call.pad_y0, call.pad_y1])
+    sides = (call.pad_x0, call.pad_x1, call.pad_y0, call.pad_y1)
+    x = F.pad(x, [max(side, 0) for side in sides])
+    left, right, top, bottom = (max(-side, 0) for side in sides)
+    x = x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
     taps = (f if call.flip_filter else f.flip([0, 1])) * call.gain
     rows, columns = (out_h - 1) * call.down_y + 1, (out_w - 1) * call.down_x + 1
     # Not conv2d, which autocast and TF32 would round.

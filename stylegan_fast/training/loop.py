@@ -114,7 +114,7 @@ class Loop:
         reals = pixels_to_float(torch.from_numpy(pixels).to(self.device, non_blocking=True))
         if config.mirror:
             reals = mirror(reals, draws.mirror_coins(step, batch))
-        reals = fade_reals(reals, phase.lod)
+        reals = fade_reals(reals, phase.lod).contiguous(memory_format=torch.channels_last)  # as the networks are
 
         layers = num_layers_at(self.dataset.resolution, phase.lod)
         c = self._to_device(labels)

@@ -15,7 +15,7 @@ OPTIONS = ("plain", "all", "shared")
 
 
 def make(shape: tuple[int, int, int, int], dtype: DType, options: str, seed: int = 0) -> AdaIN:
-    """plain: instance norm. all: the StyleGAN epilogue. shared: one scale, shift and noise for all samples, and ReLU."""
+    """plain: instance norm. all: the StyleGAN epilogue. shared: one scale, shift and noise for all, and ReLU."""
     rng = np.random.default_rng([seed, *shape])
     n, c, h, w = shape
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 
 class DType(NamedTuple):
@@ -56,7 +56,7 @@ def from_memory(stored: Array, shape: tuple[int, int, int, int], channels_last: 
 
 
 def assert_within(got: Array, truth: Array, own: Array, allowance: Array | float, what: str) -> None:
-    """|got - truth| <= 2 * what the formula itself loses in this dtype (`own`) + allowance; NaN and Inf where truth is."""
+    """|got - truth| <= 2 * what the formula itself loses in this dtype (`own`) + allowance; NaN and Inf as in truth."""
     got, own = got.astype(TRUTH), own.astype(TRUTH)
     assert np.array_equal(np.isnan(got), np.isnan(truth)), f"{what}: NaN in other places than they should be"
     infinite = np.isinf(own) | np.isinf(truth)
@@ -69,6 +69,6 @@ def assert_within(got: Array, truth: Array, own: Array, allowance: Array | float
     excess = np.where(finite, np.abs(got - truth) - bound, -1)
     worst = np.unravel_index(int(np.argmax(excess)), truth.shape)
     assert excess[worst] <= 0, (
-        f"{what}{list(map(int, worst))} = {got[worst]}, truth {truth[worst]}, off by {abs(got[worst] - truth[worst]):.3g}, "
-        f"allowed {bound[worst]:.3g} (the formula itself loses {lost:.3g})"
+        f"{what}{list(map(int, worst))} = {got[worst]}, truth {truth[worst]}, "
+        f"off by {abs(got[worst] - truth[worst]):.3g}, allowed {bound[worst]:.3g} (the formula itself loses {lost:.3g})"
     )

@@ -1,4 +1,5 @@
-// Fibers: a stack and a saved stack pointer for each emulated thread. Every switch is announced to the address sanitizer.
+// Fibers: a stack and a saved stack pointer for each emulated thread. Every switch is announced to the address
+// sanitizer.
 #include <sanitizer/common_interface_defs.h>
 #include <sys/mman.h>
 
@@ -8,7 +9,8 @@
 
 #include "machine.h"
 
-// void emulator_switch(void** save_here, void* load): keeps the registers a call must preserve on the stack left behind.
+// void emulator_switch(void** save_here, void* load): keeps the registers a call must preserve on the stack left
+// behind.
 #if defined(__x86_64__)
 asm(R"(
 .text

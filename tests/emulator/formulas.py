@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
@@ -130,7 +131,7 @@ def upfirdn2d(
     flip_filter: bool,
     gain: float,
 ) -> Array:
-    """By the definition: insert zeros, pad or crop, correlate, decimate. up and down are (y, x), padding (y0, y1, x0, x1)."""
+    """By definition: insert zeros, pad or crop, correlate, decimate. up, down: (y, x); padding: (y0, y1, x0, x1)."""
     n, c, h, w = x.shape
     large = np.zeros((n, c, h * up[0], w * up[1]), x.dtype)
     large[:, :, :: up[0], :: up[1]] = x

@@ -45,7 +45,8 @@ bool resolve_warp(Thread& first) {
     if (!(request.mask >> lane & 1u)) continue;
     const Thread& other = *warp.lanes[lane];
     if (other.state == State::exited)
-      report(&first, "warp collective at %s:%d: lane %d of the mask has exited", first.site.file, first.site.line, lane);
+      report(&first, "warp collective at %s:%d: lane %d of the mask has exited", first.site.file, first.site.line,
+             lane);
     if (other.state != State::at_warp) return false;
     if (other.request.kind != request.kind || other.request.mask != request.mask || !(other.site == first.site))
       report(&first, "divergent warp: waits at %s:%d, but lane %d at %s:%d", first.site.file, first.site.line, lane,

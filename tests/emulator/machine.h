@@ -1,10 +1,10 @@
 // The machine under the emulator: threads as fibers, warps, blocks, clusters, and who waits for whom.
 //
 // One cluster of blocks (usually one block) runs at a time. The scheduler is greedy: it runs one lane to its next
-// barrier or warp collective, then the next lane, stays with a warp as long as any lane of it can run, and only then goes
-// on to the next warp. Schedule::forward takes lanes, warps, blocks and clusters in ascending order, Schedule::reverse in
-// descending order: code that needs a barrier which is not there sees stale values under one of the two. What a schedule
-// could hide, shared memory tells by itself (shared_memory.h).
+// barrier or warp collective, then the next lane, stays with a warp as long as any lane of it can run, and only then
+// goes on to the next warp. Schedule::forward takes lanes, warps, blocks and clusters in ascending order,
+// Schedule::reverse in descending order: code that needs a barrier which is not there sees stale values under one of
+// the two. What a schedule could hide, shared memory tells by itself (shared_memory.h).
 #pragma once
 
 #include <cstddef>
@@ -104,7 +104,8 @@ const char* refused(const LaunchShape&, size_t argument_bytes);
 // Runs every block of the grid.
 void run(const LaunchShape&, const std::function<void()>& body);
 
-// Switches to a thread, and back to the scheduler. A fiber outlives the CUDA thread it plays: it runs one after another.
+// Switches to a thread, and back to the scheduler. A fiber outlives the CUDA thread it plays: it runs one after
+// another.
 extern const std::function<void()>* thread_body;
 void resume(Thread&);
 void suspend(Thread&);

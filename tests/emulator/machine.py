@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ OPS = ("adain", "bias_act", "upfirdn2d")
 # The emulated threads' stacks are no leak, and a crash should end the process, not a debugger's patience.
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 
 def compile_objects(jobs: Mapping[Path, Path], csrc: Path) -> None:
@@ -63,7 +64,7 @@ class Objects:
     def changed_program(
         self, folder: Path, op: str, changes: Sequence[tuple[str, str, str]], dtypes: Sequence[str] = ("f32",)
     ) -> Path:
-        """A driver whose `op` is built from a copy of csrc with each (file, old, new) replaced, `old` standing there once.
+        """A driver whose `op` is built from a copy of csrc with each (file, old, new) replaced. `old` is unique.
 
         Only `dtypes` are instantiated, which is what makes a build take two seconds.
         """
@@ -71,7 +72,8 @@ class Objects:
         shutil.copytree(CSRC, csrc)
         others = [dtype for dtype in ("f32", "f64", "f16", "bf16") if dtype not in dtypes]
         launch = csrc / "cuda" / "launch.cuh"
-        kept = [line for line in launch.read_text().splitlines() if not any(f"DType::{d}: return" in line for d in others)]
+        cases = [f"case DType::{dtype}: return" for dtype in others]
+        kept = [line for line in launch.read_text().splitlines() if not any(case in line for case in cases)]
         launch.write_text("\n".join(kept).replace("switch (dtype) {", "switch (dtype) {\n    default: break;") + "\n")
         for name, old, new in changes:
             text = (csrc / "cuda" / name).read_text()

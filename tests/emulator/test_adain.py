@@ -9,8 +9,8 @@ from .adain_cases import OPTIONS, backward, check_backward, check_forward, forwa
 from .dtypes import ALL, BF16, F32, F64, DType
 from .formulas import AdaIN, AdaINResult
 
-# Both sides of every cut: 8 pixels per thread and batch, 32 channels per slab, and the slices of a plane, which begin at
-# 4096 pixels in contiguous planes and 128 in channels_last.
+# Both sides of every cut: 8 pixels per thread and batch, 32 channels per slab, and the slices of a plane, which begin
+# at 4096 pixels in contiguous planes and at 128 in channels_last.
 SHAPES = [(1, 1, 1, 1), (2, 3, 4, 4), (3, 1, 5, 7), (2, 33, 3, 5), (1, 31, 9, 15), (1, 2, 67, 65)]
 LAYOUTS = [pytest.param(False, id="contiguous"), pytest.param(True, id="channels_last")]
 DTYPES = [pytest.param(dtype, id=dtype.name) for dtype in ALL]
@@ -19,9 +19,7 @@ DTYPES = [pytest.param(dtype, id=dtype.name) for dtype in ALL]
 @pytest.mark.parametrize("channels_last", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", range(2))
-def test_forward_and_backward_match_the_formula(
-    program: Path, case: int, dtype: DType, channels_last: bool
-) -> None:
+def test_forward_and_backward_match_the_formula(program: Path, case: int, dtype: DType, channels_last: bool) -> None:
     """A covering subset: each dtype and layout meets two shapes, each shape and option is met."""
     pick = 4 * case + dtype.code + 2 * channels_last
     p = make(SHAPES[(pick + 1) % len(SHAPES)], dtype, OPTIONS[(pick + 1) % len(OPTIONS)])

@@ -43,8 +43,8 @@ def assert_within_bound(
 ) -> None:
     """|ours - truth| <= 2 * the reference's largest error + 4 ulp of magnitude (default: the largest |truth|).
 
-    For fp64 results `reference` is the fp32 one, its error scaled by the ratio of the ulps, and the bound is twice that:
-    the truth is the reference in fp64, and has errors of its own.
+    For fp64 results `reference` is the fp32 one, its error scaled by the ratio of the ulps, and the bound is twice
+    that: the truth is the reference in fp64, and has errors of its own.
     """
     assert ours.shape == reference.shape == truth.shape
     if not ours.numel():
