@@ -26,8 +26,8 @@ Status check_op(const char* op, const AdaIN& a) {
     return fail(Status::invalid_argument, "%s: there is no layout %d", op, static_cast<int>(a.layout));
   const auto wrong = [&](const char* what) {
     return fail(Status::invalid_argument,
-                "%s: %s, for x [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "] of %s", op, what, a.n, a.c, a.h, a.w,
-                name(a.dtype));
+                "%s: %s, for x [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "] of %s", op, what, a.n, a.c, a.h,
+                a.w, name(a.dtype));
   };
   if (a.n < 0 || a.c < 0 || a.h < 0 || a.w < 0) return wrong("a size is negative");
   if (!a.x && a.n && a.c && a.h && a.w) return wrong("x is null");
@@ -42,8 +42,8 @@ Status check_op(const char* op, const BiasAct& b) {
     return fail(Status::invalid_argument, "%s: there is no activation %d", op, static_cast<int>(b.act));
   if (b.size < 0 || b.bias_step < 1 || b.bias_size < 1)
     return fail(Status::invalid_argument,
-                "%s: size %" PRId64 " must be at least 0, bias_step %" PRId64 " and bias_size %" PRId64 " at least 1", op,
-                b.size, b.bias_step, b.bias_size);
+                "%s: size %" PRId64 " must be at least 0, bias_step %" PRId64 " and bias_size %" PRId64 " at least 1",
+                op, b.size, b.bias_step, b.bias_size);
   return Status::ok;
 }
 
