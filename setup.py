@@ -1,4 +1,7 @@
-"""Builds csrc/ into stylegan_fast._C through ninja; everything else about the package is in pyproject.toml.
+"""Builds csrc/ into the module _stylegan_fast through ninja; everything else about the package is in pyproject.toml.
+
+The module stands beside the package, not in it: so a checkout installed with ``pip install .`` finds its kernels
+also when Python, started in the checkout, imports the package from there.
 
 STYLEGAN_FAST_BUILD      auto (default): CUDA kernels if there is an nvcc, CPU kernels always; cuda: fail without nvcc;
                          cpu: no CUDA; none: pure Python, no compiler needed
@@ -26,6 +29,8 @@ from setuptools.errors import CompileError, SetupError
 
 ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
+sys.path.insert(0, str(ROOT))
+from stylegan_fast.fingerprint import fingerprint  # noqa: E402
 
 HOST_FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 # Contraction is off because a value computed twice must be the same number twice (csrc/cpu/simd.h); trapping math would
@@ -196,18 +201,22 @@ class BuildNative(build_ext):
             for name in PER_ISA:
                 build.compile([*host, *KERNEL_FLAGS, *flags, f"-DSTYLEGAN_FAST_ISA={isa}"], CSRC / "cpu" / name, isa)
 
-        includes = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
+        for_bindings = [
+            f"-I{pybind11.get_include()}",
+            f"-I{sysconfig.get_paths()['include']}",
+            f'-DSTYLEGAN_FAST_SOURCES="{fingerprint(CSRC)}"',
+        ]
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
         libraries = [] if sys.platform == "darwin" else ["-ldl"]
         if nvcc is None:
-            build.compile([*host, *includes], CSRC / "bindings.cpp")
+            build.compile([*host, *for_bindings], CSRC / "bindings.cpp")
             build.link([*cxx, *shared], output, libraries)
         else:
             # nvcc drives the host compiler where CUDA's headers and libraries are needed: it knows where they are.
             driver = [nvcc.path, f"-ccbin={cxx[0]}"]
             through = [f"-Xcompiler={flag}" for flag in HOST_FLAGS if flag not in ("-std=c++17", "-O3")]
             with_cuda = ["-DSTYLEGAN_FAST_WITH_CUDA", f'-DSTYLEGAN_FAST_CUDA_ARCHS="{nvcc.arch_names}"']
-            build.compile([*driver, "-std=c++17", "-O3", *through, *with_cuda, *includes], CSRC / "bindings.cpp")
+            build.compile([*driver, "-std=c++17", "-O3", *through, *with_cuda, *for_bindings], CSRC / "bindings.cpp")
             device = [*driver, "-std=c++17", "-O3", "-Xcompiler=-fPIC,-fvisibility=hidden", *nvcc.arch_flags]
             for source in sorted((CSRC / "cuda").glob("*.cu")):
                 build.compile(device, source)
@@ -232,5 +241,5 @@ class BuildNative(build_ext):
 sources = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*")) if path.suffix in (".cpp", ".cu")]
 setup(
     cmdclass={"build_ext": BuildNative},
-    ext_modules=[] if wanted() == "none" else [Extension("stylegan_fast._C", sources)],
+    ext_modules=[] if wanted() == "none" else [Extension("_stylegan_fast", sources)],
 )

@@ -165,8 +165,9 @@ void bind_cuda(py::module_ m) {
 
 }  // namespace
 
-PYBIND11_MODULE(_C, m) {
+PYBIND11_MODULE(_stylegan_fast, m) {
   m.doc() = "The kernels of csrc/, for stylegan_fast.ops.library.";
+  m.attr("sources") = STYLEGAN_FAST_SOURCES;  // fingerprint of csrc/
   bind_cpu(m.def_submodule("cpu"));
 #ifdef STYLEGAN_FAST_WITH_CUDA
   m.attr("with_cuda") = true;

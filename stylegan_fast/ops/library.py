@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import warnings
+from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch  # before the extension, which runs on the thread pool torch brings
 from torch import Tensor
 
 from stylegan_fast.errors import UserError
+from stylegan_fast.fingerprint import fingerprint
 
 BACKENDS = ("auto", "cuda", "cpu", "reference")
 
@@ -19,12 +22,20 @@ BACKENDS = ("auto", "cuda", "cpu", "reference")
 DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 LAYOUT_CODES = {torch.contiguous_format: 0, torch.channels_last: 1}
 
-_native: ModuleType | None = None
-_native_error = ""
-try:
-    from stylegan_fast import _C as _native  # type: ignore[no-redef]
-except ImportError as error:
-    _native_error = str(error)
+
+def _load() -> tuple[ModuleType | None, str]:
+    """The compiled extension, or None and why there is none."""
+    try:
+        native = importlib.import_module("_stylegan_fast")
+    except ImportError as error:
+        return None, str(error)
+    csrc = Path(__file__).resolve().parents[2] / "csrc"
+    if csrc.is_dir() and fingerprint(csrc) != native.sources:
+        return None, f"{native.__file__} was compiled from other sources than {csrc}; run `pip install .` there again"
+    return native, ""
+
+
+_native, _native_error = _load()
 
 
 def _checked_name(name: str, source: str) -> str:
