@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from .models.generator import Generator as Generator
     from .models.network_file import load_discriminator as load_discriminator
     from .models.network_file import load_generator as load_generator
-    from .ops import adain as adain
-    from .ops import bias_act as bias_act
-    from .ops import upfirdn2d as upfirdn2d
+    from .ops.adain import adain as adain
+    from .ops.bias_act import bias_act as bias_act
     from .ops.library import use_backend as use_backend
+    from .ops.upfirdn2d import upfirdn2d as upfirdn2d
 
 _HOMES = {
     "layers": ".layers",

@@ -30,6 +30,11 @@ from stylegan_fast.errors import UserError
 INTERRUPTED = 130  # 128 + SIGINT, what shells report for a program ended by Ctrl-C
 MISTAKE = 2
 
+# Threads of torch's OpenMP pool spin before they sleep, by default for milliseconds. On a machine that others use too,
+# two of them then spend most of their time waiting for each other: in one measurement 170 images/s became 3. Read by
+# the pool when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 _MEMORY_OPTIONS = ("--batch", "--resolution", "--channel-base")
 _DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 

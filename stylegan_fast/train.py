@@ -29,7 +29,11 @@ from stylegan_fast.command import run
 @click.option("--cond", is_flag=True, default=None, help="Train on the data's labels as classes.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate. [default: by resolution, 0.001 up]")
 @click.option("--gamma", type=click.FloatRange(min=0), help="Weight of the R1 penalty. [default: 10]")
-@click.option("--ema-kimg", type=click.FloatRange(min=0), help="Half-life of the generator's average. [default: 10, less if short]")
+@click.option(
+    "--ema-kimg",
+    type=click.FloatRange(min=0),
+    help="Half-life of the generator's average. [default: 10 or less]",
+)
 @click.option("--mixing-prob", type=click.FloatRange(0, 1), help="Probability of style mixing. [default: 0.9]")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of every random number in the run. [default: 0]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto, the fastest here]")

@@ -28,25 +28,26 @@ __device__ __forceinline__ A activate(Activation act, A x, A alpha) {
     case Activation::lrelu: return x >= A(0) ? x : alpha * x;
     case Activation::tanh: return tanh(x);
     case Activation::sigmoid: return sigmoid(x);
-    case Activation::elu: return x >= A(0) ? x : expm1(x);
-    case Activation::selu: return A(selu_scale) * (x >= A(0) ? x : A(selu_alpha) * expm1(x));
+    case Activation::elu: return x > A(0) ? x : expm1(x);
+    case Activation::selu: return A(selu_scale) * (x > A(0) ? x : A(selu_alpha) * expm1(x));
     case Activation::softplus: return (x > A(0) ? x : A(0)) + log1p(exp(-fabs(x)));
     case Activation::swish: return x * sigmoid(x);
   }
   return x;
 }
 
-// act'(x). x is read by swish only, the others take y = act(x).
+// act'(x). x is read by swish only, the others take y = act(x). At 0 the slope of lrelu is 1, those of relu, elu and
+// selu are the left ones, as torch has them.
 template <typename A>
 __device__ __forceinline__ A first_derivative(Activation act, A x, A y, A alpha) {
   switch (act) {
     case Activation::linear: return A(1);
     case Activation::relu: return y > A(0) ? A(1) : A(0);
-    case Activation::lrelu: return y > A(0) ? A(1) : alpha;
+    case Activation::lrelu: return y >= A(0) ? A(1) : alpha;
     case Activation::tanh: return A(1) - y * y;
     case Activation::sigmoid: return y * (A(1) - y);
-    case Activation::elu: return y >= A(0) ? A(1) : y + A(1);
-    case Activation::selu: return y >= A(0) ? A(selu_scale) : y + A(selu_scale * selu_alpha);
+    case Activation::elu: return y > A(0) ? A(1) : y + A(1);
+    case Activation::selu: return y > A(0) ? A(selu_scale) : y + A(selu_scale * selu_alpha);
     case Activation::softplus: return -expm1(-y);
     case Activation::swish: {
       const A s = sigmoid(x);
@@ -64,8 +65,8 @@ __device__ __forceinline__ A second_derivative(Activation act, A x, A y) {
     case Activation::lrelu: return A(0);
     case Activation::tanh: return A(-2) * y * (A(1) - y * y);
     case Activation::sigmoid: return y * (A(1) - y) * (A(1) - A(2) * y);
-    case Activation::elu: return y >= A(0) ? A(0) : y + A(1);
-    case Activation::selu: return y >= A(0) ? A(0) : y + A(selu_scale * selu_alpha);
+    case Activation::elu: return y > A(0) ? A(0) : y + A(1);
+    case Activation::selu: return y > A(0) ? A(0) : y + A(selu_scale * selu_alpha);
     case Activation::softplus: return -exp(-y) * expm1(-y);
     case Activation::swish: {
       const A s = sigmoid(x);
@@ -122,7 +123,9 @@ __device__ __forceinline__ void differentiate(const BiasAct& op, const void* x, 
                                               const void* ddx, void* to, bool aligned, F f) {
   using A = acc_t<T>;
   constexpr int size = Vec<T>::size;
-  const A gain = A(op.gain), clamp = A(op.clamp);
+  const A gain = A(op.gain);
+  // As y stores it, so that a clamped y is recognised whatever its dtype.
+  const A clamp = to_acc(from_acc<T>(A(op.clamp)));
   for_each_vector<T>(op, [&](int64_t first, int64_t count, const A* bias) {
     A xs[size] = {}, ys[size] = {}, ddxs[size] = {}, v[size];
     if (x) load(static_cast<const T*>(x) + first, count, aligned, xs);
@@ -131,9 +134,9 @@ __device__ __forceinline__ void differentiate(const BiasAct& op, const void* x, 
     load(static_cast<const T*>(dy) + first, count, aligned, v);
 #pragma unroll
     for (int i = 0; i < size; ++i) {
-      const bool passes = clamp < A(0) || (ys[i] > -clamp && ys[i] < clamp);
+      const bool clamped = op.clamp >= 0 && (ys[i] >= clamp || ys[i] <= -clamp);
       const A slope = gain == A(0) ? A(0) : gain * f(xs[i] + bias[i], ys[i] / gain);
-      v[i] = passes ? v[i] * slope : A(0);
+      v[i] = clamped ? A(0) : v[i] * slope;
       if (ddx) v[i] *= ddxs[i];
     }
     store(static_cast<T*>(to) + first, count, aligned, v);

@@ -29,7 +29,7 @@ class TrainConfig:
     batch: int | None = None  # None: the official table by resolution
     lr: float | None = None  # None: the official table by resolution
     gamma: float = 10.0
-    ema_kimg: float | None = None  # half-life of the average; None: the official 10, less for a short run
+    ema_kimg: float = 10.0
     mixing_prob: float = 0.9
     channel_base: int = 8192
     channel_max: int = 512
@@ -57,8 +57,8 @@ def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfi
         given["data"] = str(Path(given["data"]).resolve())  # a run may be resumed from another folder
     preset = {} if given.get("data") else FACES.get(device_type, FACES["cpu"])
     config = TrainConfig(**{**preset, **given})
-    # A run of a few hundred kimg averaged over 10 would show its own beginning at its end.
-    ema_kimg = min(10.0, config.kimg / 50) if config.ema_kimg is None else config.ema_kimg
+    # An average over 10 kimg of a run of 50 would show its beginning at its end.
+    ema_kimg = given.get("ema_kimg", min(config.ema_kimg, config.kimg / 50))
     return dataclasses.replace(config, growth_kimg=config.kimg, ema_kimg=ema_kimg)
 
 

@@ -77,8 +77,9 @@ def build_trainer(config: TrainConfig, dataset: Dataset, device: torch.device) -
             for _ in range(2)
         )
         D = Discriminator(dataset.resolution, **shape)
-    # channels_last: the convolutions of every backend are faster so, by 1.7 to 2.3 times on the CPU.
-    G, D, G_ema = (network.to(device, memory_format=torch.channels_last) for network in (G, D, G_ema))
+    networks: list[Any] = [G, D, G_ema]
+    for network in networks:  # channels_last: convolutions are faster so, by 1.7 to 2.3 times on the CPU
+        network.to(device, memory_format=torch.channels_last)
     return Trainer(G, D, G_ema, r1_gamma=config.gamma, ema_half_life_kimg=config.ema_kimg)
 
 

@@ -90,7 +90,7 @@ ACTIVATIONS = ("linear", "relu", "lrelu", "tanh", "sigmoid", "elu", "selu", "sof
 
 
 def activation(act: str, x: Array, alpha: float, order: int = 0) -> Array:
-    """act(x), act'(x) or act''(x)."""
+    """act(x), act'(x) or act''(x); at 0 the slope of lrelu is 1, those of relu, elu and selu are the left ones."""
     one, zero = np.ones_like(x), np.zeros_like(x)
     sigmoid = 1 / (1 + np.exp(-x))
     tanh = np.tanh(x)
@@ -99,18 +99,18 @@ def activation(act: str, x: Array, alpha: float, order: int = 0) -> Array:
     table = {
         "linear": (x, one, zero),
         "relu": (np.maximum(x, 0), np.where(x > 0, one, zero), zero),
-        "lrelu": (np.where(x >= 0, x, alpha * x), np.where(x > 0, one, alpha * one), zero),
+        "lrelu": (np.where(x >= 0, x, alpha * x), np.where(x >= 0, one, alpha * one), zero),
         "tanh": (tanh, 1 - tanh**2, -2 * tanh * (1 - tanh**2)),
         "sigmoid": (sigmoid, sigmoid * (1 - sigmoid), sigmoid * (1 - sigmoid) * (1 - 2 * sigmoid)),
         "elu": (
-            np.where(x >= 0, x, np.expm1(negative)),
-            np.where(x >= 0, one, np.exp(negative)),
-            np.where(x >= 0, zero, np.exp(negative)),
+            np.where(x > 0, x, np.expm1(negative)),
+            np.where(x > 0, one, np.exp(negative)),
+            np.where(x > 0, zero, np.exp(negative)),
         ),
         "selu": (
-            np.where(x >= 0, SELU_SCALE * x, selu * np.expm1(negative)),
-            np.where(x >= 0, SELU_SCALE * one, selu * np.exp(negative)),
-            np.where(x >= 0, zero, selu * np.exp(negative)),
+            np.where(x > 0, SELU_SCALE * x, selu * np.expm1(negative)),
+            np.where(x > 0, SELU_SCALE * one, selu * np.exp(negative)),
+            np.where(x > 0, zero, selu * np.exp(negative)),
         ),
         "softplus": (np.logaddexp(x, zero), sigmoid, sigmoid * (1 - sigmoid)),
         "swish": (

@@ -1,0 +1,54 @@
+"""Memory of one call: the most it allocates, and what it keeps for its backward pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.work import Work
+
+
+def peak_bytes(work: Work, device: torch.device) -> int | None:
+    """The most bytes torch's allocator handed out beyond the inputs at any moment of one call, results included.
+
+    For the direction "bwd", beyond what the forward pass left. None where this torch cannot tell. Memory that a
+    library takes elsewhere (a CPU kernel's stack, oneDNN's scratch) is not seen.
+    """
+    work.prepare(0, 1)
+    work.results[0] = None
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work.call(0)
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    if not torch.profiler.kineto_available():
+        return None
+    # The profiler's allocation events are the only account of the CPU allocator that torch keeps.
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work.call(0)
+    assert profile.profiler is not None
+    steps = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = peak = 0
+    for step in sorted(steps, key=lambda e: e.start_ns()):
+        held += step.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+def saved_bytes(work: Work) -> int | None:
+    """Bytes of the tensors that a forward pass keeps for its backward pass, each memory counted once; x is among them
+    where the backward pass reads it. None for the direction "fwd"."""
+    if work.direction == "fwd":
+        return None
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = work.function(*work.inputs.arguments[0])
+    del y
+    return sum(kept.values())

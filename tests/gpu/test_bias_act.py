@@ -1,0 +1,121 @@
+"""bias_act on a CUDA device against fp64 on the CPU: the matrix of tests/ops/test_bias_act.py, all three kernels."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from stylegan_fast.ops import bias_act, bias_act_reference
+from stylegan_fast.ops.bias_act import ACTIVATIONS
+from tests.ops.cases import DTYPES, LAYOUTS, assert_within_bound, laid_out, narrower
+from tests.ops.test_bias_act import SHAPES, draw
+
+from .device import DEVICE, back, there
+
+pytestmark = pytest.mark.gpu
+
+# A bias that changes within a 16-byte vector, between vectors, and never; a tail shorter than a vector.
+LARGER_SHAPES = [((5, 1031), 1), ((1031, 5), 0), ((3, 64, 65, 67), 1), ((1 << 20,), None)]
+
+
+def derivatives(call, x: Tensor, b: Tensor | None, dy: Tensor, v: Tensor, **options) -> list[Tensor]:
+    """y; dx and db; then the gradients of sum(v * dx) for dy, x and b."""
+    x, dy = x.detach().requires_grad_(), dy.detach().requires_grad_()
+    b = None if b is None else b.detach().requires_grad_()
+    sources = [x] if b is None else [x, b]
+    y = call(x, b, **options)
+    first = torch.autograd.grad(y, sources, dy, create_graph=True)
+    second = torch.autograd.grad(first[0], [dy, *sources], v, allow_unused=True)
+    second = [torch.zeros_like(t) if g is None else g for g, t in zip(second, [dy, *sources], strict=True)]
+    return [t.detach() for t in (y, *first, *second)]
+
+
+def assert_as_good_as_the_reference(shape: tuple[int, ...], dim: int | None, dtype: torch.dtype, **options) -> None:
+    x, dy, v = draw(shape, dtype), draw(shape, dtype, 1), draw(shape, dtype, 3)
+    b = None if dim is None else draw((shape[dim],), dtype, 2)
+    options = {"dim": dim or 0, **options}
+    tensors = [x, b, dy, v]
+
+    def in_dtype(wider: torch.dtype) -> list[Tensor | None]:
+        return [None if t is None else t.to(wider) for t in tensors]
+
+    truth = derivatives(bias_act_reference, *in_dtype(torch.float64), **options)
+    reference = derivatives(bias_act_reference, *in_dtype(narrower(dtype)), **options)
+    ours = back(derivatives(bias_act, *there(tensors), **options))
+    if x.numel() == 0:
+        assert all(mine.shape == exact.shape and not mine.any() for mine, exact in zip(ours, truth, strict=True))
+        return
+    # A slope comes from y, rounded to an ulp of 1 (swish apart); a sum over the others adds those up.
+    gain = options.get("gain") or ACTIVATIONS[options["act"]].gain
+    up, across = 2 * gain * float(dy.abs().max()), 2 * gain * float(v.abs().max())
+    both = 2 * up * float(v.abs().max())
+    length = 1.0 if b is None else math.sqrt(x.numel() / b.numel())
+    sizes = [None, up, across, both] if b is None else [None, up, up * length, across, both, both * length]
+    for mine, theirs, exact, size in zip(ours, reference, truth, sizes, strict=True):
+        assert_within_bound(mine, theirs, exact, size)
+
+
+@pytest.mark.parametrize(("shape", "dim"), SHAPES, ids=str)
+@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_kernels_are_as_good_as_the_reference(
+    dtype: torch.dtype, act: str, shape: tuple[int, ...], dim: int | None
+) -> None:
+    assert_as_good_as_the_reference(shape, dim, dtype, act=act)
+
+
+@pytest.mark.parametrize(("shape", "dim"), LARGER_SHAPES, ids=str)
+@pytest.mark.parametrize("act", ["lrelu", "swish"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_larger_sizes(dtype: torch.dtype, act: str, shape: tuple[int, ...], dim: int | None) -> None:
+    assert_as_good_as_the_reference(shape, dim, dtype, act=act)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_gain_and_clamp(act: str) -> None:
+    for dtype in (torch.float32, torch.float64):
+        assert_as_good_as_the_reference((2, 3, 5, 7), 1, dtype, act=act, gain=1.7, clamp=1.3)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_clamped_values_have_no_gradient_in_any_dtype(dtype: torch.dtype, act: str) -> None:
+    x = there(torch.linspace(-4, 4, 97).to(dtype)).requires_grad_()
+    y = bias_act(x, act=act, dim=0, clamp=0.3)  # no number of any dtype: it rounds up in some and down in others
+    (dx,) = back(torch.autograd.grad(y.sum(), x))
+    limit = torch.tensor(0.3, dtype=torch.float64).to(dtype)
+    clamped = bias_act_reference(back(x.detach()).double(), act=act, dim=0).abs() > 0.31
+    assert clamped.any()
+    assert back(y.detach()).abs().max() == limit
+    assert (dx[clamped] == 0).all()
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_derivatives_match_finite_differences(act: str) -> None:
+    x = draw((3, 4, 2), torch.float64).to(DEVICE).requires_grad_()
+    b = draw((4,), torch.float64, 5).to(DEVICE).requires_grad_()
+    for options in ({}, {"clamp": 1.3, "gain": 1.7}):
+        assert gradcheck(lambda x, b, o=options: bias_act(x, b, act=act, **o), [x, b])
+        assert gradgradcheck(lambda x, b, o=options: bias_act(x, b, act=act, **o), [x, b])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_any_strides_and_alignments_give_the_same_bits(dtype: torch.dtype, layout: str) -> None:
+    x, b = there(draw((2, 5, 6, 7), dtype)), there(draw((5,), dtype, 1))
+    y = bias_act(laid_out(x, layout), b, act="swish")
+    assert torch.equal(y, bias_act(x, b, act="swish"))
+    kept = torch.channels_last if layout.startswith("channel") else torch.contiguous_format
+    assert y.is_contiguous(memory_format=kept)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_nan_and_infinity_stay_where_they_are(act: str) -> None:
+    x = torch.tensor([float("nan"), float("inf"), -3.0, 2.0] * 9)
+    y = back(bias_act(there(x), dim=0, act=act))
+    assert y[0::4].isnan().all()
+    assert not y[1::4].isnan().any()
+    expected = bias_act_reference(torch.tensor([-3.0, 2.0]), dim=0, act=act)
+    torch.testing.assert_close(y.reshape(9, 4)[:, 2:], expected.expand(9, 2))

@@ -1,0 +1,148 @@
+"""Whole networks on a CUDA device: the official images, autocast, a captured generator, steps and a run of training."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from stylegan_fast.models import Discriminator, Generator, load_generator
+from stylegan_fast.ops import adain, bias_act, filter2d, setup_filter, use_backend
+from stylegan_fast.training.draws import GeneratorInputs
+from stylegan_fast.training.trainer import Trainer
+from tests import golden_data as golden
+from tests.command_lines import RUN, call
+from tests.models import test_golden_networks as official
+
+from .device import DEVICE, back, there
+
+pytestmark = pytest.mark.gpu
+
+
+def on_the_device(network: nn.Module) -> Any:
+    """Moves a network, and from then on whatever it is called with."""
+
+    def move_arguments(_: nn.Module, positional: tuple, named: dict) -> tuple[tuple, dict]:
+        return tuple(there(list(positional))), there(named)
+
+    for module in (network, getattr(network, "mapping", None)):
+        if module is not None:
+            module.register_forward_pre_hook(move_arguments, with_kwargs=True)
+    return network.to(DEVICE)
+
+
+@official.DTYPES
+@official.outputs(official.GENERATORS)
+def test_generator_draws_the_official_images(name: str, key: str, dtype: torch.dtype) -> None:
+    if key == "out/w":
+        pytest.skip("not a call of the network; the broadcast styles hold the same numbers")
+    ours = official.generator_output(on_the_device(golden.generator(name, dtype)), name, key, dtype)
+    assert ours.device.type == DEVICE.type
+    golden.assert_matches(back(ours), golden.load(name)[key], golden.FORWARD[dtype], key)
+
+
+@official.DTYPES
+@official.outputs(official.DISCRIMINATORS)
+def test_discriminator_gives_the_official_scores(name: str, key: str, dtype: torch.dtype) -> None:
+    ours = official.discriminator_output(on_the_device(golden.discriminator(name, dtype)), name, key, dtype)
+    assert ours.device.type == DEVICE.type
+    golden.assert_matches(back(ours), golden.load(name)[key], golden.FORWARD[dtype], key)
+
+
+def small_generator() -> Generator:
+    torch.manual_seed(0)
+    G = Generator(32, z_dim=16, w_dim=16, channel_base=512, channel_max=32, mapping_layers=2)
+    with torch.no_grad():
+        for name, parameter in G.named_parameters():
+            if name.endswith("noise_strength"):
+                parameter.fill_(0.3)
+    return G
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_autocast_leaves_the_dtype_of_x_and_the_numbers(dtype: torch.dtype) -> None:
+    parameters = there([torch.randn(2, 5), torch.randn(2, 5)])
+    for x in (there(torch.randn(2, 5, 8, 8)), there(torch.randn(2, 5, 8, 8)).to(dtype)):
+        calls = [
+            lambda x=x: adain(x, *parameters, negative_slope=0.2),
+            lambda x=x: bias_act(x, parameters[0][0], act="lrelu"),
+            lambda x=x: filter2d(x, there(setup_filter([1, 2, 1]))),
+        ]
+        for each in calls:
+            expected = each()
+            with torch.autocast(DEVICE.type, dtype=dtype):
+                ours = each()
+            assert ours.dtype == x.dtype
+            assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_a_generator_under_autocast_draws_nearly_the_same_images(dtype: torch.dtype) -> None:
+    G = small_generator().to(DEVICE)
+    z = there(torch.randn(4, 16))
+    expected = G(z, noise_mode="const").detach()
+    with torch.autocast(DEVICE.type, dtype=dtype):
+        images = G(z, noise_mode="const")
+    assert (images.detach().float() - expected).norm() <= 0.1 * expected.norm()
+    images.float().square().mean().backward()
+    gradients = [p.grad for p in G.parameters() if p.grad is not None]
+    assert gradients
+    assert all(g.isfinite().all() for g in gradients)
+
+
+def test_a_captured_generator_draws_what_eager_mode_draws() -> None:
+    G = small_generator().to(DEVICE).eval().requires_grad_(False)
+    static = there(torch.randn(4, 16))
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            G(static, noise_mode="const")
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        images = G(static, noise_mode="const")
+    for seed in (1, 2):
+        z = there(torch.randn(4, 16, generator=torch.Generator().manual_seed(seed)))
+        static.copy_(z)
+        graph.replay()
+        # The convolutions around the ops may be other ones during a capture.
+        torch.testing.assert_close(images, G(z, noise_mode="const"), rtol=1e-3, atol=1e-3)
+
+
+def test_training_steps_on_the_device_equal_those_on_the_cpu() -> None:
+    """In fp64, where only a mistake is larger than rounding; R1 differentiates every op of D twice."""
+    torch.manual_seed(0)
+    shape = {"channel_base": 128, "channel_max": 16}
+    networks = [small_generator().double(), Discriminator(32, **shape).double(), small_generator().double()]
+    reals, z = torch.rand(4, 3, 32, 32, dtype=torch.float64), torch.randn(4, 16, dtype=torch.float64)
+    told, gradients = [], []
+    for device, backend in ((torch.device("cpu"), "reference"), (DEVICE, "cuda")):
+        trainer = Trainer(*(copy.deepcopy(network).to(device) for network in networks))
+        with use_backend(backend):
+            values = trainer.d_step(reals.to(device), None, GeneratorInputs(z.to(device)), 0.0, 0.001)
+            gradients.append(back([p.grad for p in trainer.D.parameters()]))
+            values |= trainer.g_step(GeneratorInputs(z.to(device)), 0.0, 0.001)
+        gradients[-1] += back([p.grad for p in trainer.G.parameters() if p.grad is not None])
+        told.append({name: float(value) for name, value in values.items()})
+    assert told[1] == pytest.approx(told[0], rel=1e-6)
+    assert len(gradients[0]) == len(gradients[1])
+    for ours, expected in zip(gradients[1], gradients[0], strict=True):
+        assert (ours - expected).norm() <= 1e-5 * expected.norm() + 1e-9
+
+
+def test_a_short_run_trains_on_the_device_from_end_to_end(tmp_path: Path) -> None:
+    options = f"{RUN} --device {DEVICE.type} --cache-dir {tmp_path}/cache --outdir {tmp_path}/runs"
+    assert call("train", options) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    rows = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    assert rows[-1]["images"] == 400
+    assert all(value is not None for row in rows for value in row.values())
+    assert json.loads((run / "config.json").read_text())["device"] == DEVICE.type
+    G = load_generator(run).to(DEVICE)
+    images = G(there(torch.randn(2, G.z_dim)), noise_mode="const")
+    assert images.shape == (2, 3, 16, 16)
+    assert images.isfinite().all()

@@ -1,0 +1,90 @@
+"""Small calls of every op that between them launch every kernel: what is captured, put on streams, repeated and
+sanitized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from stylegan_fast.ops import adain, bias_act, setup_filter, upfirdn2d
+from tests.ops.cases import laid_out
+
+
+class Workload(NamedTuple):
+    """A differentiable call; `shapes` are those of its arguments, the first is x."""
+
+    call: Callable[..., Tensor]
+    shapes: tuple[tuple[int, ...], ...]
+    layout: str = "contiguous"
+
+
+def epilogue(x: Tensor, scale: Tensor, shift: Tensor, noise: Tensor, strength: Tensor, bias: Tensor) -> Tensor:
+    parameters = {"noise": noise, "noise_strength": strength, "bias": bias, "output_negative_slope": 0.5}
+    return adain(x, scale, shift, **parameters, negative_slope=0.2)
+
+
+def _epilogue_of(n: int, c: int, h: int, w: int, layout: str) -> Workload:
+    return Workload(epilogue, ((n, c, h, w), (n, c), (n, c), (n, 1, h, w), (c,), (c,)), layout)
+
+
+def _activation(act: str, shape: tuple[int, ...] = (2, 5, 7, 3), **options: float) -> Workload:
+    return Workload(lambda x, b: bias_act(x, b, act=act, **options), (shape, (shape[1],)))
+
+
+def _resampling(taps: list[int], layout: str, **options: object) -> Workload:
+    def call(x: Tensor) -> Tensor:
+        return upfirdn2d(x, setup_filter(taps, device=x.device), **options)  # type: ignore[arg-type]
+
+    return Workload(call, ((2, 3, 9, 6),), layout)
+
+
+# Planes of one slice and of several (from 4096 pixels contiguous, 128 channels_last), slabs of 32 channels with and
+# without lanes beyond C, vectors of 16 bytes with and without a tail.
+TINY = {
+    "adain, instance norm": Workload(adain, ((2, 3, 5, 4),)),
+    "adain, one slice": _epilogue_of(2, 3, 5, 7, "contiguous"),
+    "adain, several slices": _epilogue_of(1, 2, 64, 65, "contiguous"),
+    "adain, one slice, channels_last": _epilogue_of(2, 33, 3, 4, "channels_last"),
+    "adain, several slices, channels_last": _epilogue_of(1, 35, 13, 11, "channels_last"),
+    **{f"bias_act, {act}": _activation(act) for act in ("linear", "relu", "lrelu", "tanh", "sigmoid")},
+    **{f"bias_act, {act}": _activation(act) for act in ("elu", "selu", "softplus", "swish")},
+    "bias_act, clamped": _activation("swish", gain=2.0, clamp=1.0),
+    "bias_act, whole vectors": _activation("tanh", (4, 8, 32)),
+    "upfirdn2d, blur": _resampling([1, 2, 1], "contiguous", padding=1),
+    "upfirdn2d, up": _resampling([1, 3, 3, 1], "contiguous", up=2, padding=[2, 1, 2, 1], gain=4),
+    "upfirdn2d, down": _resampling([1, 3, 3, 1], "channels_last", down=2, padding=1),
+    "upfirdn2d, cropped": _resampling([1, 1], "channels_last", up=[2, 1], down=[1, 2], padding=[-1, 2, 2, -1]),
+}
+
+# Enough blocks to be scheduled in another order every time.
+LARGER = {
+    "adain": _epilogue_of(2, 24, 192, 160, "contiguous"),
+    "adain, channels_last": _epilogue_of(2, 70, 96, 80, "channels_last"),
+    "bias_act": _activation("swish", (4, 64, 96, 80)),
+    "upfirdn2d": Workload(_resampling([1, 3, 3, 1], "", up=2, padding=[2, 1, 2, 1]).call, ((2, 64, 48, 40),)),
+}
+
+
+def arguments(work: Workload, device: torch.device, dtype: torch.dtype = torch.float32, seed: int = 0) -> list[Tensor]:
+    """Random tensors, equal on every device; x is of `dtype`, the parameters are of the accumulation type."""
+    g = torch.Generator().manual_seed(seed)
+    parameters = torch.float64 if dtype == torch.float64 else torch.float32
+    x, *rest = (torch.randn(shape, generator=g) for shape in work.shapes)
+    return [laid_out(x.to(dtype), work.layout).to(device), *(t.to(parameters).to(device) for t in rest)]
+
+
+def results(work: Workload, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """y, the gradients of all arguments, and the gradients of those gradients."""
+    leaves = [t.detach().requires_grad_() for t in tensors]  # the same memory
+    y = work.call(*leaves)
+    first = torch.autograd.grad(y, leaves, y.detach(), create_graph=True)
+    found = [y.detach(), *(g.detach() for g in first)]
+    differentiable = [g for g in first if g.requires_grad]
+    if differentiable:
+        ones = [torch.ones_like(g) for g in differentiable]
+        second = torch.autograd.grad(differentiable, leaves, ones, allow_unused=True)
+        found += [g for g in second if g is not None]
+    return found
