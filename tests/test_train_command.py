@@ -184,3 +184,12 @@ def test_labels_mirroring_and_gray_images_train(tmp_path: Path) -> None:
     assert call("generate", f"--network {run} --seeds 0-3 --class 1 --outdir {tmp_path}/out") == 0
     with Image.open(tmp_path / "out" / "seed0003.png") as image:
         assert (image.mode, image.size) == ("L", (16, 16))
+
+
+def test_the_log_names_the_images_that_were_skipped(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", 6)
+    (images / "broken.png").write_bytes((images / "0.png").read_bytes()[:60])
+    options = TINY.replace("--data faces:40", f"--data {images}")
+    assert call("train", f"{options} --kimg 0.01 --cache-dir {tmp_path / 'cache'} --outdir {tmp_path / 'runs'}") == 0
+    log = (tmp_path / "runs" / "00000-images-16" / "log.txt").read_text()
+    assert "broken.png" in log

@@ -44,8 +44,8 @@ class Case:
     title: what it computes, for people.
     x_shape, y_shape: of a resolution and a batch size.
     parameters: the shapes of the arguments after x, for the shape of x, and whether each is differentiated.
-    functions: the function of each provider ("ours", "eager", "compile": what is given to torch.compile), called with
-        x and the parameters.
+    functions: for each provider ("ours", "eager", "compile": what is given to torch.compile) the ways to write the op,
+        of which the fastest at a shape is measured there; each is called with x and the parameters.
     peer: makes the function from the module of the same name as the op in the StyleGAN3 project and the value of
         ``impl`` that is to run.
     smallest: the lowest resolution with such a layer.
@@ -55,7 +55,7 @@ class Case:
     x_shape: Callable[[int, int], Shape]
     y_shape: Callable[[int, int], Shape]
     parameters: Callable[[Shape], list[tuple[tuple[int, ...], bool]]]
-    functions: Callable[[Setting], dict[str, Function]]
+    functions: Callable[[Setting], dict[str, list[Function]]]
     peer: Callable[[ModuleType, str, Setting], Function] | None = None
     smallest: int = 4
 

@@ -33,9 +33,7 @@ def last_level_cache(device: torch.device) -> int:
     caches: dict[tuple[int, str], int] = {}
     for cpu in os.sched_getaffinity(0):
         for folder in Path(f"/sys/devices/system/cpu/cpu{cpu}/cache").glob("index*"):
-            level, shared, size = (
-                (folder / name).read_text().strip() for name in ("level", "shared_cpu_list", "size")
-            )
+            level, shared, size = ((folder / name).read_text().strip() for name in ("level", "shared_cpu_list", "size"))
             caches[int(level), shared] = _bytes(size)
     if not caches:
         return UNKNOWN_CACHE

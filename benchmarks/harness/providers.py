@@ -33,21 +33,18 @@ def chosen_providers(wanted: str | None, peer: str | None, benchmark: Benchmark,
     return list(dict.fromkeys(names))
 
 
-def function_of(provider: str, case: Case, setting: Setting, peer_module: ModuleType | None) -> Function | None:
-    """What to call with x and the parameters; None where the provider has no such op."""
+def functions_of(provider: str, case: Case, setting: Setting, peer_module: ModuleType | None) -> list[Function]:
+    """What to call with x and the parameters: the ways the provider has of writing the op, none if it lacks it."""
     if provider == "peer":
         if case.peer is None or peer_module is None:
-            return None
-        return case.peer(peer_module, "cuda" if setting.device.type == "cuda" else "ref", setting)
-    function = case.functions(setting)[provider]
-    return compiled(function) if provider == "compile" else function
-
-
-def compiled(function: Function) -> Function:
-    """`function` under torch.compile with every size fixed, from a fresh start: past 8 recompilations of one function
-    the compiler would give up and run it eagerly."""
+            return []
+        return [case.peer(peer_module, "cuda" if setting.device.type == "cuda" else "ref", setting)]
+    functions = case.functions(setting)[provider]
+    if provider != "compile":
+        return functions
+    # From a fresh start: past 8 recompilations of one function the compiler would give up and run it eagerly.
     torch._dynamo.reset()
-    return torch.compile(function, dynamic=False, fullgraph=True)
+    return [torch.compile(function, dynamic=False, fullgraph=True) for function in functions]
 
 
 class _Absent(ModuleType):
@@ -63,7 +60,9 @@ def peer_ops(path: str, op: str) -> ModuleType:
     """The module ``torch_utils.ops.<op>`` of the checkout at `path`. Raises UserError where it cannot be imported."""
     checkout = Path(path).resolve()
     if not (checkout / "torch_utils" / "ops" / f"{op}.py").is_file():
-        raise UserError(f"--peer {path!r}: there is no torch_utils/ops/{op}.py; name a checkout of the StyleGAN3 project")
+        raise UserError(
+            f"--peer {path!r}: there is no torch_utils/ops/{op}.py; name a checkout of the StyleGAN3 project"
+        )
     if str(checkout) not in sys.path:
         sys.path.insert(0, str(checkout))
     # Its package imports these two for downloads and to compare version numbers; pkg_resources left setuptools in 82.

@@ -131,7 +131,7 @@ def _copied(x: Tensor) -> Tensor:
 
 
 def copy_works(inputs: Inputs, y_shape: tuple[int, ...], setting: Setting) -> dict[str, Work]:
-    """"copy" and "fresh copy", reading x where it is the larger."""
+    """ "copy" and "fresh copy", reading x where it is the larger."""
     sources = [arguments[0].detach() for arguments in inputs.arguments]
     if math.prod(y_shape) > sources[0].numel():
         sources = [

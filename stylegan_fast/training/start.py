@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from stylegan_fast.data import Dataset, open_dataset
 from stylegan_fast.device import choose_device
@@ -46,8 +48,13 @@ def train(options: dict[str, Any], outdir: str = "runs", resume: str | None = No
         check_outdir(outdir)  # before minutes are spent on decoding
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    messages = _DataMessages()
     dataset = open_dataset(
-        config.data, resolution=config.resolution, use_labels=config.cond, cache_dir=config.cache_dir
+        config.data,
+        resolution=config.resolution,
+        use_labels=config.cond,
+        cache_dir=config.cache_dir,
+        report=messages,
     )
     try:
         config = replace(config, resolution=dataset.resolution)
@@ -60,9 +67,30 @@ def train(options: dict[str, Any], outdir: str = "runs", resume: str | None = No
             position = Position(**{**saved, "levels": saved["levels"] and tuple(saved["levels"])})
         if folder is None:
             folder = create_run_folder(outdir, _run_name(config, dataset))
+        messages.keep_in(folder)
         return _run(config, folder, dataset, trainer, position, _notes(state, note, position))
     finally:
         dataset.close()
+
+
+class _DataMessages:
+    """What the data set has to say: on stderr and, as soon as the run has a folder, in its log."""
+
+    def __init__(self) -> None:
+        self._early: list[str] = []
+        self._folder: RunFolder | None = None
+
+    def __call__(self, line: str) -> None:
+        tqdm.write(line, file=sys.stderr)  # above a progress bar, if there is one
+        if self._folder is None:
+            self._early.append(line)
+        else:
+            self._folder.log(line)
+
+    def keep_in(self, folder: RunFolder) -> None:
+        self._folder = folder
+        for line in self._early:
+            folder.log(line)
 
 
 def build_trainer(config: TrainConfig, dataset: Dataset, device: torch.device) -> Trainer:

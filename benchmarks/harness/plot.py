@@ -1,0 +1,128 @@
+"""The picture of a run: bandwidth over the sizes of the network, and the speed-ups of ours. Needs matplotlib."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.report import NAMES, RIVALS, geometric_mean, speedups
+from stylegan_fast.atomic import replacing
+from stylegan_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Row = dict[str, Any]
+
+# The palette of Okabe and Ito, told apart by all eyes; ours stands out by weight too.
+COLOURS = {"ours": "#D55E00", "eager": "#7F7F7F", "compile": "#0072B2", "peer": "#009E73"}
+COPY_COLOUR = "#222222"
+WORDS = {"fwd": "forward", "bwd": "backward", "fwdbwd": "forward + backward"}
+
+
+def require_matplotlib() -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError("--plot needs matplotlib; install it with: pip install matplotlib")
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Writes the picture to `path`, in the format its ending names (png, svg, pdf).
+
+    Every case is a column. Above: GB/s of each provider by the byte model, a copy's for comparison. Below: ours over
+    the others.
+    """
+    require_matplotlib()
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    cases = list(dict.fromkeys(row["case"] for row in rows))
+    with pyplot.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, axes = pyplot.subplots(
+            2,
+            len(cases),
+            figsize=(7 if len(cases) == 1 else 4.6 * len(cases), 6.4),
+            height_ratios=(3, 2),
+            sharex="col",
+            squeeze=False,
+            layout="constrained",
+        )
+        for column, case in enumerate(cases):
+            of_case = [row for row in rows if row["case"] == case]
+            sizes = list(dict.fromkeys(row["resolution"] for row in of_case))
+            _bandwidth(axes[0, column], of_case, sizes)
+            _speedups(axes[1, column], of_case, sizes)
+            axes[0, column].set_title(f"{of_case[0]['op']}: {case}", loc="left", fontweight="bold")
+        axes[0, 0].set_ylabel("GB/s (fewest bytes / time)")
+        axes[1, 0].set_ylabel("ours is faster by")
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        figure.suptitle(_title(rows[0]), fontsize=10, x=0.01, ha="left", color="#444444")
+        with replacing(path) as file:
+            pyplot.savefig(file, dpi=160, format=path.suffix[1:] or "png")
+        pyplot.close(figure)
+
+
+def _title(row: Row) -> str:
+    threads = f", {row['threads']} threads" if row["device"] == "cpu" else ""
+    return (
+        f"{WORDS[row['direction']]}, {row['dtype']}, {row['layout']}, batch {row['shape'][0]}, {row['chip']}{threads}, "
+        f"torch {row['torch']}"
+    )
+
+
+def _bandwidth(axes: Axes, rows: Sequence[Row], sizes: list[int]) -> None:
+    for kind, style in (("copy", "--"), ("fresh copy", ":")):
+        positions, values = _series(rows, kind, "gbps", sizes)
+        axes.plot(positions, values, style, color=COPY_COLOUR, linewidth=1.2, label=kind)
+    for provider, colour in COLOURS.items():
+        positions, values = _series(rows, provider, "gbps", sizes)
+        if positions:
+            ours = provider == "ours"
+            axes.plot(
+                positions,
+                values,
+                "o-",
+                color=colour,
+                linewidth=2.6 if ours else 1.6,
+                markersize=6 if ours else 4,
+                zorder=3 if ours else 2,
+                label=NAMES.get(provider, provider),
+            )
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def _speedups(axes: Axes, rows: Sequence[Row], sizes: list[int]) -> None:
+    rivals = [rival for rival in RIVALS if speedups(rows, rival)]
+    width = 0.8 / max(len(rivals), 1)
+    for place, rival in enumerate(rivals):
+        found = {row["resolution"]: ratio for ratio, row in speedups(rows, rival)}
+        positions = [sizes.index(size) + (place - (len(rivals) - 1) / 2) * width for size in found]
+        bars = axes.bar(positions, list(found.values()), width * 0.92, color=COLOURS[rival])
+        labels = [f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}" for ratio in found.values()]
+        axes.bar_label(bars, labels, padding=1, fontsize=7, color="#444444")
+        mean = geometric_mean(list(found.values()))
+        axes.text(
+            0.01,
+            0.98 - 0.11 * place,
+            f"{mean:.1f}x {NAMES.get(rival, rival)} (geometric mean)",
+            transform=axes.transAxes,
+            va="top",
+            fontsize=8,
+            color=COLOURS[rival],
+        )
+    axes.axhline(1, color=COPY_COLOUR, linewidth=0.8)
+    axes.margins(y=0.45)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:g}x")
+    axes.set_xticks(range(len(sizes)), [f"{size}²" for size in sizes])
+
+
+def _series(rows: Sequence[Row], provider: str, key: str, sizes: list[int]) -> tuple[list[int], list[float]]:
+    found = [(sizes.index(row["resolution"]), row[key]) for row in rows if row["provider"] == provider]
+    return [position for position, _ in found], [value for _, value in found]
