@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from harness.benchmark import Benchmark, Case, Function, Setting
 from harness.command import command
 from harness.shapes import Shape, layer_shape
+from torch import Tensor
+
 from stylegan_fast.command import run
 from stylegan_fast.ops import adain
 

@@ -6,11 +6,11 @@ import math
 from types import ModuleType
 
 import torch.nn.functional as F
-from torch import Tensor
-
 from harness.benchmark import Benchmark, Case, Function, Setting
 from harness.command import command
 from harness.shapes import layer_shape
+from torch import Tensor
+
 from stylegan_fast.command import run
 from stylegan_fast.ops import bias_act
 

@@ -7,11 +7,11 @@ from types import ModuleType
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from harness.benchmark import Benchmark, Case, Function, Setting
 from harness.command import command
 from harness.shapes import Shape, layer_shape
+from torch import Tensor
+
 from stylegan_fast.command import run
 from stylegan_fast.ops import downsample2d, filter2d, setup_filter, upsample2d
 
@@ -31,6 +31,14 @@ def _blur(x: Tensor, f: Tensor) -> Tensor:
 
 def _nearest(x: Tensor, f: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def _repeat(x: Tensor, f: Tensor) -> Tensor:
+    """The same by broadcasting."""
+    n, c, h, w = x.shape
+    y = x[:, :, :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
+    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return y.contiguous(memory_format=torch.channels_last) if channels_last else y
 
 
 def _box(x: Tensor, f: Tensor) -> Tensor:
@@ -64,7 +72,7 @@ def _case(
     title: str,
     operation: str,
     taps: list[int],
-    eager: Eager,
+    eager: list[Eager],
     x_shape: Callable[[int, int], Shape],
     y_shape: Callable[[int, int], Shape],
 ) -> Case:
@@ -74,10 +82,10 @@ def _case(
         def ours(x: Tensor) -> Tensor:
             return OURS[operation](x, f)
 
-        def pytorch(x: Tensor) -> Tensor:
-            return eager(x, f)
+        def pytorch(way: Eager) -> Function:
+            return lambda x: way(x, f)
 
-        return {"ours": [ours], "eager": [pytorch], "compile": [pytorch]}
+        return {"ours": [ours], "eager": list(map(pytorch, eager)), "compile": list(map(pytorch, eager))}
 
     def peer(module: ModuleType, impl: str, setting: Setting) -> Function:
         f = module.setup_filter(taps, device=torch.device(setting.device))
@@ -102,12 +110,12 @@ def _case(
 BENCHMARK = Benchmark(
     "upfirdn2d",
     {
-        "blur": _case("blur with [1,2,1]", "filter2d", [1, 2, 1], _blur, _full, _full),
-        "up": _case("repeat every pixel twice, [1,1]", "upsample2d", [1, 1], _nearest, _coarse, _fine),
-        "down": _case("mean of 2x2 pixels, [1,1]", "downsample2d", [1, 1], _box, _fine, _coarse),
-        "blur1331": _case("blur with [1,3,3,1]", "filter2d", [1, 3, 3, 1], _blur, _full, _full),
-        "up1331": _case("upsample with [1,3,3,1]", "upsample2d", [1, 3, 3, 1], _smooth_up, _coarse, _fine),
-        "down1331": _case("downsample with [1,3,3,1]", "downsample2d", [1, 3, 3, 1], _smooth_down, _fine, _coarse),
+        "blur": _case("blur with [1,2,1]", "filter2d", [1, 2, 1], [_blur], _full, _full),
+        "up": _case("repeat every pixel twice, [1,1]", "upsample2d", [1, 1], [_nearest, _repeat], _coarse, _fine),
+        "down": _case("mean of 2x2 pixels, [1,1]", "downsample2d", [1, 1], [_box], _fine, _coarse),
+        "blur1331": _case("blur with [1,3,3,1]", "filter2d", [1, 3, 3, 1], [_blur], _full, _full),
+        "up1331": _case("upsample with [1,3,3,1]", "upsample2d", [1, 3, 3, 1], [_smooth_up], _coarse, _fine),
+        "down1331": _case("downsample with [1,3,3,1]", "downsample2d", [1, 3, 3, 1], [_smooth_down], _fine, _coarse),
     },
     default_cases=("blur", "up", "down"),
 )

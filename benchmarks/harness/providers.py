@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+import torch._dynamo
 
 from harness.benchmark import Benchmark, Case, Function, Setting
 from stylegan_fast.errors import UserError

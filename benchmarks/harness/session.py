@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import torch
+import torch._dynamo
+import torch._functorch.config
 
 from harness import machine
 from harness.benchmark import Case, Setting

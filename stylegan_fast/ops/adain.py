@@ -12,6 +12,7 @@ All gradients exist to any order; at t = 0 and z = 0 the slope is 1.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -21,11 +22,12 @@ from stylegan_fast.ops import library
 from stylegan_fast.ops.adain_reference import (
     OptionalTensors,
     Slopes,
-    adain_gradients_reference,
     adain_reference,
     check_arguments,
+    wanted_gradients_reference,
 )
 from stylegan_fast.ops.arguments import acc_dtype, memory_format
+from stylegan_fast.ops.derivatives import differentiate
 
 
 def adain(
@@ -63,9 +65,8 @@ def adain(
         RuntimeError: the backend named with `use_backend` cannot run this call.
     """
     check_arguments(x, scale, shift, noise, noise_strength, bias)
-    backend = library.choose("adain", x, scale, shift, noise, noise_strength, bias)
-    slopes = (float(negative_slope), float(eps), float(output_negative_slope))
-    if backend == "reference":
+    way = library.choose("adain", x, scale, shift, noise, noise_strength, bias)
+    if way == "reference":
         return adain_reference(
             x,
             scale,
@@ -87,7 +88,11 @@ def adain(
         noise_strength = noise_strength.to(acc).contiguous()
     if bias is not None:
         bias = bias.to(acc).contiguous()
-    return _AdaIN.apply(x, scale, shift, noise, noise_strength, bias, slopes, backend)
+    slopes = (float(negative_slope), float(eps), float(output_negative_slope))
+    if way == "dispatcher":
+        op = torch.ops.stylegan_fast.adain
+        return op(x, scale, shift, noise, noise_strength, bias, *slopes, library.current_backend())[0]
+    return AdaIN.apply(x, scale, shift, noise, noise_strength, bias, *slopes, way)
 
 
 def _per_plane(parameter: Tensor | None, x: Tensor, acc: torch.dtype) -> Tensor | None:
@@ -115,71 +120,55 @@ def _kernel_arguments(x: Tensor, parameters: OptionalTensors, slopes: Slopes) ->
     )
 
 
-class _AdaIN(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
-        noise: Tensor | None,
-        noise_strength: Tensor | None,
-        bias: Tensor | None,
-        slopes: Slopes,
-        backend: str,
-    ) -> Tensor:
-        parameters = (scale, shift, noise, noise_strength, bias)
-        y = torch.empty_like(x)
-        mean = torch.empty(x.shape[:2], dtype=acc_dtype(x.dtype), device=x.device)
-        rstd = torch.empty_like(mean)
-        library.launch(
-            backend,
-            "adain_forward",
-            x,
-            *_kernel_arguments(x, parameters, slopes),
-            y.data_ptr(),
-            mean.data_ptr(),
-            rstd.data_ptr(),
-        )
-        ctx.save_for_backward(x, *parameters, mean, rstd)
-        ctx.slopes, ctx.backend = slopes, backend
-        ctx.set_materialize_grads(False)
-        return y
+def empty_results(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """y, and mean (relative to the plane's first activation) and rstd ``[N, C]``, all without values yet."""
+    mean = torch.empty(x.shape[:2], dtype=acc_dtype(x.dtype), device=x.device)
+    return torch.empty_like(x, memory_format=memory_format(x)), mean, torch.empty_like(mean)
+
+
+class AdaIN(torch.autograd.Function):
+    """The arguments of `forward` and `launch` are those of the op ``stylegan_fast::adain``, the backend a compiled one.
+
+    x is dense and the others are as `adain` leaves them.
+    """
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
+    def launch(x: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+        parameters, slopes, backend = others[:5], others[5:8], others[8]
+        results = empty_results(x)
+        arguments = _kernel_arguments(x, parameters, slopes)
+        library.launch(backend, "adain_forward", x, *arguments, *map(library.address, results))
+        return results
+
+    @staticmethod
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor], ops: Any) -> None:
+        ctx.save_for_backward(*inputs[:6], *output[1:])
+        ctx.numbers, ctx.ops = inputs[6:], ops
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        output = AdaIN.launch(*inputs)
+        AdaIN.keep(ctx, inputs, output, _EAGER)
+        return output[0]
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         if dy is None:
-            return (None,) * 8
-        x = ctx.saved_tensors[0]
+            return (None,) * 10
+        x, wanted = ctx.saved_tensors[0], ctx.needs_input_grad[:6]
         dy = dy.contiguous(memory_format=memory_format(x))
-        wanted = tuple(ctx.needs_input_grad[:6])
-        gradients = _AdaINBackward.apply(dy, *ctx.saved_tensors, ctx.slopes, ctx.backend, wanted)
-        return (*gradients, None, None)
+        found = iter(ctx.ops.adain_backward(dy, *ctx.saved_tensors, *ctx.numbers, wanted))
+        return (*(next(found) if want else None for want in wanted), None, None, None, None)
 
 
-class _AdaINBackward(torch.autograd.Function):
-    """The gradients of `_AdaIN` as an op of its own, so that they can be differentiated again."""
+class AdaINBackward(torch.autograd.Function):
+    """The gradients of `AdaIN` as an op of its own, so that they can be differentiated again."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        dy: Tensor,
-        x: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
-        noise: Tensor | None,
-        noise_strength: Tensor | None,
-        bias: Tensor | None,
-        mean: Tensor,
-        rstd: Tensor,
-        slopes: Slopes,
-        backend: str,
-        wanted: tuple[bool, ...],
-    ) -> OptionalTensors:
-        parameters = (scale, shift, noise, noise_strength, bias)
-        ctx.save_for_backward(dy, x, *parameters)
-        ctx.slopes, ctx.wanted = slopes, wanted
-        ctx.set_materialize_grads(False)
+    def launch(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
+        """The gradients of those of x, scale, shift, noise, noise_strength and bias that are wanted."""
+        parameters, mean, rstd, slopes, (backend, wanted) = others[:5], *others[5:7], others[7:10], others[10:]
         want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
 
         def partial(asked_for: bool) -> Tensor | None:
@@ -189,15 +178,11 @@ class _AdaINBackward(torch.autograd.Function):
         # The reduction over channels reads the two plane sums of all of them.
         dscale, dshift = partial(want_scale or want_noise), partial(want_shift or want_noise)
         dbias, dnoise_strength = partial(want_bias), partial(want_strength)
-        dnoise = noise.new_empty(noise.shape) if want_noise and noise is not None else None
-        library.launch(
-            backend,
-            "adain_backward",
-            x,
-            *_kernel_arguments(x, parameters, slopes),
-            *map(library.address, (dy, mean, rstd, dx, dscale, dshift, dbias, dnoise_strength, dnoise)),
-        )
-        return (
+        dnoise = mean.new_empty([x.shape[0], 1, *x.shape[2:]]) if want_noise else None
+        arguments = _kernel_arguments(x, parameters, slopes)
+        buffers = (dy, mean, rstd, dx, dscale, dshift, dbias, dnoise_strength, dnoise)
+        library.launch(backend, "adain_backward", x, *arguments, *map(library.address, buffers))
+        gradients = (
             dx,
             dscale if want_scale else None,
             dshift if want_shift else None,
@@ -205,35 +190,28 @@ class _AdaINBackward(torch.autograd.Function):
             dnoise_strength.sum(0) if dnoise_strength is not None else None,
             dbias.sum(0) if dbias is not None else None,
         )
+        return [g for g in gradients if g is not None]
+
+    @staticmethod
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Any, ops: Any) -> None:
+        ctx.save_for_backward(*inputs[:7])
+        ctx.slopes, ctx.wanted = tuple(inputs[9:12]), tuple(inputs[13])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+        output = AdaINBackward.launch(*inputs)
+        AdaINBackward.keep(ctx, inputs, output, _EAGER)
+        return tuple(output)
 
     @staticmethod
     def backward(ctx: Any, *output_gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        further = torch.is_grad_enabled()
-        with torch.enable_grad():
-            # Fresh views, so that one tensor passed as two arguments gets the gradient of each.
-            inputs: list[Any] = [
-                None if t is None else (t.view_as(t) if further and t.requires_grad else t.detach().requires_grad_())
-                for t in ctx.saved_tensors
-            ]
-            dy, x, *parameters = inputs
-            gradients = adain_gradients_reference(dy, x, tuple(parameters), ctx.slopes, ctx.wanted)
-            pairs = [
-                (g, dg) for g, dg in zip(gradients, output_gradients, strict=True) if g is not None and dg is not None
-            ]
-            asked_for = [t for t, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed and t is not None]
-            if not pairs or not asked_for:
-                return (None,) * 12
-            second = iter(
-                torch.autograd.grad(
-                    [g for g, _ in pairs],
-                    asked_for,
-                    [dg for _, dg in pairs],
-                    create_graph=further,
-                    allow_unused=True,
-                )
-            )
-        found = [
-            next(second) if needed and t is not None else None
-            for t, needed in zip(inputs, ctx.needs_input_grad, strict=False)
-        ]
-        return (*found, None, None, None, None, None)
+        def formula(dy: Tensor, x: Tensor, *parameters: Tensor | None) -> list[Tensor]:
+            return wanted_gradients_reference(dy, x, parameters, ctx.slopes, ctx.wanted)
+
+        found = differentiate(formula, ctx.saved_tensors, ctx.needs_input_grad, output_gradients)
+        return (*found, *(None,) * 7)
+
+
+# Where the next order of derivatives is found in eager mode; under the name it has in torch.ops.stylegan_fast.
+_EAGER = SimpleNamespace(adain_backward=AdaINBackward.apply)

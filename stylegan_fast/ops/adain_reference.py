@@ -5,6 +5,8 @@ The compiled kernels' second and higher derivatives are taken from the gradient 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -28,16 +30,25 @@ def adain_reference(
 ) -> Tensor:
     """`adain` in plain PyTorch: arguments, result and errors are the same."""
     check_arguments(x, scale, shift, noise, noise_strength, bias)
+    return results_reference(
+        x, (scale, shift, noise, noise_strength, bias), (negative_slope, eps, output_negative_slope)
+    )[0]
+
+
+def results_reference(x: Tensor, parameters: OptionalTensors, slopes: Slopes) -> tuple[Tensor, Tensor, Tensor]:
+    """y, and as the kernels keep them for the backward ``[N, C]``: the mean relative to the plane's first activation,
+    and rstd."""
+    scale, shift, noise, noise_strength, bias = parameters
+    negative_slope, eps, output_negative_slope = slopes
     acc = acc_dtype(x.dtype)
     a = _activate(_before_activation(x, noise, noise_strength, bias), negative_slope)
-    normalised, _ = _normalise(a, eps)
-    z = normalised
+    z, mean, rstd = _normalise(a, eps)
     if scale is not None:
         z = z * scale.to(acc)[..., None, None]
     if shift is not None:
         z = z + shift.to(acc)[..., None, None]
     y = _activate(z, output_negative_slope).to(x.dtype)
-    return y.contiguous(memory_format=memory_format(x))
+    return y.contiguous(memory_format=memory_format(x)), mean.flatten(1), rstd.flatten(1)
 
 
 def _before_activation(x: Tensor, noise: Tensor | None, noise_strength: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -55,21 +66,23 @@ def _activate(t: Tensor, negative_slope: float) -> Tensor:
     return t if negative_slope == 1 else torch.where(t >= 0, t, t * negative_slope)
 
 
-def _normalise(a: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Returns (a - mean) / sqrt(var + eps) and 1 / sqrt(var + eps)."""
+def _normalise(a: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns (a - mean) / sqrt(var + eps), the mean less the first activation, and 1 / sqrt(var + eps)."""
     # Relative to one of its own values a constant plane is exactly 0, and so is its mean: with rstd = 1/sqrt(eps) = 1e4
     # the rounding of a plain mean would be the whole output. The pivot cancels, so it needs no gradient.
     pivot = a.detach().flatten(2)[..., :1, None]
     centred = a - pivot
-    centred = centred - centred.mean((2, 3), keepdim=True)
+    mean = centred.mean((2, 3), keepdim=True)
+    centred = centred - mean
     rstd = (centred.square().mean((2, 3), keepdim=True) + eps).rsqrt()
-    return centred * rstd, rstd
+    return centred * rstd, mean, rstd
 
 
-def adain_gradients_reference(
-    dy: Tensor, x: Tensor, parameters: OptionalTensors, slopes: Slopes, wanted: tuple[bool, ...]
-) -> OptionalTensors:
-    """The gradients of x, scale, shift, noise, noise_strength, bias in plain PyTorch, differentiable in all arguments.
+def wanted_gradients_reference(
+    dy: Tensor, x: Tensor, parameters: OptionalTensors, slopes: Slopes, wanted: Sequence[bool]
+) -> list[Tensor]:
+    """Those wanted of the gradients of x, scale, shift, noise, noise_strength and bias, in plain PyTorch,
+    differentiable in all arguments.
 
     dz = dy * (1 if z >= 0 else output_negative_slope),  s = normalised plane
     da = rstd * scale * (dz - mean_hw(dz) - s * mean_hw(dz * s)),  dt = da * (1 if t >= 0 else negative_slope)
@@ -80,7 +93,7 @@ def adain_gradients_reference(
     negative_slope, eps, output_negative_slope = slopes
     want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
     t = _before_activation(x, noise, noise_strength, bias)
-    normalised, rstd = _normalise(_activate(t, negative_slope), eps)
+    normalised, _, rstd = _normalise(_activate(t, negative_slope), eps)
     dz = dy.to(t.dtype)
     if output_negative_slope != 1:
         z = normalised if scale is None else normalised * scale[..., None, None]
@@ -91,7 +104,7 @@ def adain_gradients_reference(
     if scale is not None:
         da = da * scale[..., None, None]
     dt = da if negative_slope == 1 else torch.where(t >= 0, da, da * negative_slope)
-    return (
+    gradients = (
         dt.to(x.dtype) if want_x else None,
         projection.sum((2, 3)) if want_scale else None,
         dz.sum((2, 3)) if want_shift else None,
@@ -101,6 +114,7 @@ def adain_gradients_reference(
         (dt * noise).sum((0, 2, 3)) if want_strength and noise is not None else None,
         dt.sum((0, 2, 3)) if want_bias else None,
     )
+    return [g for g in gradients if g is not None]
 
 
 def check_arguments(

@@ -17,42 +17,24 @@ of 1 there.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan_fast.ops import library
-from stylegan_fast.ops.arguments import acc_dtype, check_floating, check_parameter, memory_format, wrong_value
+from stylegan_fast.ops.arguments import acc_dtype, memory_format
+from stylegan_fast.ops.bias_act_reference import (
+    ACTIVATIONS,
+    bias_act_reference,
+    check_arguments,
+    second_reference,
+    value_reference,
+)
+from stylegan_fast.ops.derivatives import differentiate
 
-
-@dataclass(frozen=True)
-class Activation:
-    code: int  # enum Activation in csrc/api.h
-    formula: Callable[[Tensor, float], Tensor]
-    alpha: float = 0.0
-    gain: float = 1.0
-    smooth: bool = True  # has a second derivative
-    reads_x: bool = False  # the slope is not a function of y
-
-
-ACTIVATIONS = {
-    "linear": Activation(0, lambda u, _: u, smooth=False),
-    "relu": Activation(1, lambda u, _: u.relu(), gain=math.sqrt(2), smooth=False),
-    "lrelu": Activation(
-        2, lambda u, alpha: torch.where(u >= 0, u, u * alpha), alpha=0.2, gain=math.sqrt(2), smooth=False
-    ),
-    "tanh": Activation(3, lambda u, _: u.tanh()),
-    "sigmoid": Activation(4, lambda u, _: u.sigmoid()),
-    "elu": Activation(5, lambda u, _: F.elu(u)),
-    "selu": Activation(6, lambda u, _: F.selu(u)),
-    "softplus": Activation(7, lambda u, _: F.softplus(u, threshold=36)),
-    "swish": Activation(8, lambda u, _: u.sigmoid() * u, gain=math.sqrt(2), reads_x=True),
-}
+__all__ = ["ACTIVATIONS", "bias_act", "bias_act_reference"]
 
 
 def bias_act(
@@ -84,194 +66,171 @@ def bias_act(
         TypeError, ValueError: an argument of the wrong type, shape, name or device.
         RuntimeError: the backend named with `use_backend` cannot run this call.
     """
-    spec, dim, alpha, gain, clamp = _checked(x, b, dim, act, alpha, gain, clamp)
+    numbers = check_arguments(x, b, dim, act, alpha, gain, clamp)
     if impl not in (None, "ref", "cuda"):
         raise ValueError(f"bias_act: impl must be None, 'cuda' or 'ref', got {impl!r}")
     # The compiled gradient takes the sign of x from y.
-    unsupported = "lrelu with alpha <= 0 has no kernel" if act == "lrelu" and alpha <= 0 else ""
-    if impl == "ref" or (backend := library.choose("bias_act", x, b, unsupported=unsupported)) == "reference":
-        return _formula(x, b, dim, spec, alpha, gain, clamp)
+    unsupported = "lrelu with alpha <= 0 has no kernel" if act == "lrelu" and numbers[2] <= 0 else ""
+    way = "reference" if impl == "ref" else library.choose("bias_act", x, b, unsupported=unsupported)
+    if way == "reference":
+        return value_reference(x, b, *numbers)
     x = x.contiguous(memory_format=memory_format(x))
     if b is not None:
         b = b.to(acc_dtype(x.dtype)).contiguous()
-    return _BiasAct.apply(x, b, _Call(spec, dim, alpha, gain, clamp, backend))
+    if way == "dispatcher":
+        return torch.ops.stylegan_fast.bias_act(x, b, *numbers, library.current_backend())
+    return BiasAct.apply(x, b, *numbers, way)
 
 
-def bias_act_reference(
-    x: Tensor,
-    b: Tensor | None = None,
-    dim: int = 1,
-    act: str = "linear",
-    alpha: float | None = None,
-    gain: float | None = None,
-    clamp: float | None = None,
-) -> Tensor:
-    """`bias_act` in plain PyTorch: arguments, result and errors are the same."""
-    spec, dim, alpha, gain, clamp = _checked(x, b, dim, act, alpha, gain, clamp)
-    return _formula(x, b, dim, spec, alpha, gain, clamp)
+class Call(NamedTuple):
+    """The arguments of the three ops behind their tensors."""
 
-
-def _formula(
-    x: Tensor, b: Tensor | None, dim: int, spec: Activation, alpha: float, gain: float, clamp: float
-) -> Tensor:
-    acc = acc_dtype(x.dtype)
-    u = x.to(acc)
-    if b is not None:
-        u = u + b.to(acc).reshape([-1 if i == dim else 1 for i in range(x.ndim)])
-    y = spec.formula(u, alpha)
-    if gain != 1:
-        y = y * gain
-    if clamp >= 0:
-        # Not Tensor.clamp, whose slope at the clamp itself is 1: the compiled kernels see only the clamped y.
-        y = torch.where(y.abs() < clamp, y, y.detach().clamp(-clamp, clamp))
-    return y.to(x.dtype).contiguous(memory_format=memory_format(x))
-
-
-def _checked(
-    x: Tensor,
-    b: Tensor | None,
-    dim: int,
-    act: str,
-    alpha: float | None,
-    gain: float | None,
-    clamp: float | None,
-) -> tuple[Activation, int, float, float, float]:
-    """Raises on wrong arguments; returns the activation and dim, alpha, gain and clamp (-1: none) with defaults."""
-    check_floating("bias_act", "x", x)
-    if act not in ACTIVATIONS:
-        raise ValueError(f"bias_act: act must be one of {', '.join(ACTIVATIONS)}, got {act!r}")
-    spec = ACTIVATIONS[act]
-    if b is not None:
-        check_parameter("bias_act", "b", b, x)
-        if not -x.ndim <= dim < x.ndim:
-            raise ValueError(f"bias_act: dim must be a dimension of x, which has {x.ndim}, got {dim}")
-        dim %= x.ndim
-        if b.shape != (x.shape[dim],):
-            raise wrong_value("bias_act", "b", b, f"[x.shape[{dim}]] = [{x.shape[dim]}]")
-    if clamp is not None and not clamp >= 0:
-        raise ValueError(f"bias_act: clamp must be at least 0 or None, got {clamp}")
-    return (
-        spec,
-        dim,
-        float(spec.alpha if alpha is None else alpha),
-        float(spec.gain if gain is None else gain),
-        -1.0 if clamp is None else float(clamp),
-    )
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What a call is, beside its tensors."""
-
-    spec: Activation
     dim: int
+    act: str
     alpha: float
     gain: float
     clamp: float
     backend: str
 
-    def kernel_arguments(self, x: Tensor, b: Tensor | None) -> tuple[Any, ...]:
-        """The fields of struct BiasAct in csrc/api.h, in order."""
+    def launch(self, kernel: str, x: Tensor, b: Tensor | None, *tensors: Tensor | None) -> Tensor:
+        """Runs a kernel on tensors as dense as x; the result too is like x."""
+        result = torch.empty_like(x)
         step, size = 1, 1
         if b is not None:
             # x is dense: along dim the bias changes every stride(dim) elements, in any memory order.
             step, size = max(x.stride(self.dim), 1), max(b.shape[0], 1)
-        code = library.DTYPE_CODES[x.dtype]
-        numbers = (self.alpha, self.gain, self.clamp)
-        return (code, self.spec.code, x.numel(), step, size, library.address(b), *numbers)
+        library.launch(
+            self.backend,
+            kernel,
+            x,
+            library.DTYPE_CODES[x.dtype],  # from here the fields of struct BiasAct in csrc/api.h, in order
+            ACTIVATIONS[self.act].code,
+            x.numel(),
+            step,
+            size,
+            library.address(b),
+            self.alpha,
+            self.gain,
+            self.clamp,
+            *map(library.address, tensors),
+            result.data_ptr(),
+        )
+        return result
 
     def sum_to_bias(self, dx: Tensor) -> Tensor:
         others = [i for i in range(dx.ndim) if i != self.dim]
         # An empty list would mean all of them.
         return dx.sum(others, dtype=acc_dtype(dx.dtype)) if others else dx.to(acc_dtype(dx.dtype))
 
+    @property
+    def smooth(self) -> bool:
+        return ACTIVATIONS[self.act].smooth
+
     def reads_y(self) -> bool:
-        return self.clamp >= 0 or not (self.spec.reads_x or self.spec.code == ACTIVATIONS["linear"].code)
+        return self.clamp >= 0 or not (self.act == "linear" or ACTIVATIONS[self.act].reads_x)
 
 
-class _BiasAct(torch.autograd.Function):
+class BiasAct(torch.autograd.Function):
+    """The arguments of `forward` and `launch` are those of the op ``stylegan_fast::bias_act``, the backend a compiled one.
+
+    x is dense and b as `bias_act` leaves it; likewise in the classes of the derivatives.
+    """
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, b: Tensor | None, call: _Call) -> Tensor:
-        y = torch.empty_like(x)
-        library.launch(call.backend, "bias_act_forward", x, *call.kernel_arguments(x, b), x.data_ptr(), y.data_ptr())
+    def launch(x: Tensor, b: Tensor | None, *numbers: Any) -> Tensor:
+        return Call(*numbers).launch("bias_act_forward", x, b, x)
+
+    @staticmethod
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor, ops: Any) -> None:
+        x, b, *numbers = inputs
+        call = Call(*numbers)
         # The second derivative flows to x and b, so they are kept where there is one.
-        keeps_x = call.spec.smooth
-        ctx.save_for_backward(x if keeps_x else None, b if keeps_x else None, y if call.reads_y() else None)
-        ctx.call, ctx.memory_format = call, memory_format(x)
-        ctx.bias_shape = None if b is None else b.shape
+        smooth = call.smooth
+        ctx.save_for_backward(x if smooth else None, b if smooth else None, output if call.reads_y() else None)
+        ctx.call, ctx.memory_format, ctx.ops = call, memory_format(x), ops
         ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        y = BiasAct.launch(*inputs)
+        BiasAct.keep(ctx, inputs, y, _EAGER)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
         if dy is None:
-            return None, None, None
-        dx = _BiasActBackward.apply(
-            dy.contiguous(memory_format=ctx.memory_format), *ctx.saved_tensors, ctx.bias_shape, ctx.call
-        )
+            return (None,) * 8
+        dy = dy.contiguous(memory_format=ctx.memory_format)
+        dx = ctx.ops.bias_act_backward(dy, *ctx.saved_tensors, *ctx.call)
         db = ctx.call.sum_to_bias(dx) if ctx.needs_input_grad[1] else None
-        return dx if ctx.needs_input_grad[0] else None, db, None
+        return dx if ctx.needs_input_grad[0] else None, db, *(None,) * 6
 
 
-class _BiasActBackward(torch.autograd.Function):
+class BiasActBackward(torch.autograd.Function):
     """dx = dy * slope, differentiable in dy and, through the second derivative, in x and b."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        dy: Tensor,
-        x: Tensor | None,
-        b: Tensor | None,
-        y: Tensor | None,
-        bias_shape: torch.Size | None,
-        call: _Call,
-    ) -> Tensor:
-        dx = torch.empty_like(dy)
-        library.launch(
-            call.backend,
-            "bias_act_backward",
-            dy,
-            *call.kernel_arguments(dy, b),
-            *map(library.address, (dy, x, y, dx)),
-        )
-        ctx.save_for_backward(dy if call.spec.smooth else None, x, b, y)
-        ctx.call, ctx.memory_format, ctx.bias_shape = call, memory_format(dy), bias_shape
+    def launch(dy: Tensor, x: Tensor | None, b: Tensor | None, y: Tensor | None, *numbers: Any) -> Tensor:
+        return Call(*numbers).launch("bias_act_backward", dy, b, dy, x, y)
+
+    @staticmethod
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor, ops: Any) -> None:
+        dy, x, b, y, *numbers = inputs
+        ctx.call, ctx.memory_format, ctx.ops = Call(*numbers), memory_format(dy), ops
+        ctx.save_for_backward(dy if ctx.call.smooth else None, x, b, y)
         ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        dx = BiasActBackward.launch(*inputs)
+        BiasActBackward.keep(ctx, inputs, dx, _EAGER)
         return dx
 
     @staticmethod
     def backward(ctx: Any, ddx: Tensor | None) -> tuple[Tensor | None, ...]:
         if ddx is None:
-            return (None,) * 6
-        dy, x, b, y = ctx.saved_tensors
-        call: _Call = ctx.call
+            return (None,) * 10
+        dy, *kept = ctx.saved_tensors
         ddx = ddx.contiguous(memory_format=ctx.memory_format)
         need_dy, need_x, need_b = ctx.needs_input_grad[:3]
-        d_dy = _BiasActBackward.apply(ddx, x, b, y, ctx.bias_shape, call) if need_dy else None
-        if not call.spec.smooth or not (need_x or need_b):
-            return d_dy, None, None, None, None, None
-        if torch.is_grad_enabled():
-            return d_dy, *_second_order_formula(ddx, dy, x, b, call, need_x, need_b), None, None, None
-        d2x = torch.empty_like(x)
-        library.launch(
-            call.backend,
-            "bias_act_second",
-            x,
-            *call.kernel_arguments(x, b),
-            *map(library.address, (ddx, dy, x, y, d2x)),
-        )
-        return d_dy, d2x if need_x else None, call.sum_to_bias(d2x) if need_b else None, None, None, None
+        d_dy = ctx.ops.bias_act_backward(ddx, *kept, *ctx.call) if need_dy else None
+        d2x = d2b = None
+        if ctx.call.smooth and (need_x or need_b):
+            d2x = ctx.ops.bias_act_second(ddx, dy, *kept, *ctx.call)
+            d2b = ctx.call.sum_to_bias(d2x) if need_b else None
+        return d_dy, d2x if need_x else None, d2b, *(None,) * 7
 
 
-def _second_order_formula(
-    ddx: Tensor, dy: Tensor, x: Tensor, b: Tensor | None, call: _Call, need_x: bool, need_b: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Differentiates the reference twice; for third and higher orders, which no kernel has."""
-    # Fresh views, so that differentiation stops at them even where x or b are results of others.
-    x = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
-    b = None if b is None else (b.view_as(b) if b.requires_grad else b.detach().requires_grad_())
-    y = _formula(x, b, call.dim, call.spec, call.alpha, call.gain, call.clamp)
-    (dx,) = torch.autograd.grad(y, x, dy, create_graph=True)
-    asked_for = [t for t, needed in ((x, need_x), (b, need_b)) if needed and t is not None]
-    second = iter(torch.autograd.grad(dx, asked_for, ddx, create_graph=True))
-    return next(second) if need_x else None, next(second) if need_b else None
+class BiasActSecond(torch.autograd.Function):
+    """d2x = ddx * dy * act''(x + b); its own derivatives are those of the formula in PyTorch."""
+
+    @staticmethod
+    def launch(
+        ddx: Tensor, dy: Tensor, x: Tensor, b: Tensor | None, y: Tensor | None, *numbers: Any
+    ) -> Tensor:
+        return Call(*numbers).launch("bias_act_second", x, b, ddx, dy, x, y)
+
+    @staticmethod
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor, ops: Any) -> None:
+        ctx.save_for_backward(*inputs[:5])
+        ctx.call = Call(*inputs[5:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        d2x = BiasActSecond.launch(*inputs)
+        BiasActSecond.keep(ctx, inputs, d2x, _EAGER)
+        return d2x
+
+    @staticmethod
+    def backward(ctx: Any, d3: Tensor | None) -> tuple[Tensor | None, ...]:
+        *inputs, y = ctx.saved_tensors
+
+        def formula(ddx: Tensor, dy: Tensor, x: Tensor, b: Tensor | None) -> list[Tensor]:
+            return [second_reference(ddx, dy, x, b, y, *ctx.call[:5])]
+
+        return (*differentiate(formula, inputs, ctx.needs_input_grad, [d3]), *(None,) * 7)
+
+
+# Where the next order of derivatives is found in eager mode; under the names it has in torch.ops.stylegan_fast.
+_EAGER = SimpleNamespace(bias_act_backward=BiasActBackward.apply, bias_act_second=BiasActSecond.apply)

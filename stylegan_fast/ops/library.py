@@ -12,11 +12,14 @@ from typing import Any
 
 import torch  # before the extension, which runs on the thread pool torch brings
 from torch import Tensor
+from torch.autograd import forward_ad as _forward_ad
 
 from stylegan_fast.errors import UserError
 from stylegan_fast.fingerprint import fingerprint
 
 BACKENDS = ("auto", "cuda", "cpu", "reference")
+COMPILED = ("cuda", "cpu")
+PLAIN_TYPES = (Tensor, torch.nn.Parameter)
 
 # The numbers of csrc/api.h.
 DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
@@ -100,7 +103,12 @@ def obstacle_on(backend: str, device_index: int | None = None) -> str:
 
 
 def choose(op: str, x: Tensor, *others: Tensor | None, unsupported: str = "") -> str:
-    """Returns the backend this call runs on: "cuda", "cpu" or "reference".
+    """Returns how this call runs: "cuda" or "cpu", "reference", or "dispatcher".
+
+    "cuda" and "cpu" launch that kernel at once, for real strided tensors in eager mode. "dispatcher" is the op registered
+    with torch.library, for everything that must see an op instead of a pointer: torch.compile and torch.export, fake and
+    meta tensors, tensor subclasses, dispatch modes. What has to see inside the op (torch.func, torch.jit.trace,
+    forward-mode differentiation) gets "reference".
 
     Args:
         op: the op's name, for messages.
@@ -113,43 +121,72 @@ def choose(op: str, x: Tensor, *others: Tensor | None, unsupported: str = "") ->
     """
     if _wanted == "reference":
         return "reference"
-    backend = x.device.type if _wanted == "auto" else _wanted
-    obstacle = _not_plain(x, *others) or unsupported
-    if not obstacle and x.device.type != backend:
-        obstacle = f"x is on {x.device}"
-    if not obstacle and x.dtype not in DTYPE_CODES:
-        obstacle = f"there is no kernel for {x.dtype}"
-    if not obstacle and backend in ("cpu", "cuda"):
-        obstacle = _not_built(backend, x.device.index)
+    obstacle = unsupported or _transformed()
+    if not obstacle:
+        if _has_memory(x, *others):
+            return backend_for(op, x, _wanted)
+        obstacle = _unfit(x, x.device.type if _wanted == "auto" or x.is_meta else _wanted)
+        # A graph for another machine keeps the op that was asked for; of a graph for this one, torch makes the best.
+        if not obstacle and not (_wanted == "auto" and _native is None):
+            return "dispatcher"
+    if _wanted == "auto":
+        return "reference"
+    raise RuntimeError(f"{op}: the backend {_wanted!r} was asked for, but {obstacle}")
+
+
+def backend_for(op: str, x: Tensor, wanted: str) -> str:
+    """Which of "cuda", "cpu" and "reference" runs an op on a real tensor where ``wanted`` of `BACKENDS` is wanted.
+
+    Raises:
+        RuntimeError: wanted is a compiled backend and cannot run this call.
+    """
+    if wanted == "reference":
+        return wanted
+    backend = x.device.type if wanted == "auto" else wanted
+    obstacle = _unfit(x, backend)
+    if not obstacle and backend in COMPILED:
+        obstacle = _not_built(backend, None if backend == "cpu" else x.device.index)
         if not obstacle:
             return backend
-        if _wanted == "auto":
+        if wanted == "auto":
             _warn_once(f"stylegan_fast runs in pure PyTorch, which is slower: {obstacle}")
-    if _wanted == "auto":
+    if wanted == "auto":
         return "reference"
     raise RuntimeError(f"{op}: the backend {backend!r} was asked for, but {obstacle}")
 
 
-def _not_plain(*tensors: Tensor | None) -> str:
-    """Says why these are not real strided tensors in eager mode, which alone have memory to point at."""
-    if torch.compiler.is_compiling():
-        return "torch.compile is tracing"
-    if torch._C._len_torch_dispatch_stack() > 0:
-        return "a torch dispatch mode is active"
+def _unfit(x: Tensor, backend: str) -> str:
+    """Says why no kernel of this backend takes a tensor like this one; empty if one does."""
+    if x.device.type != backend:
+        return f"x is on {x.device}"
+    if x.dtype not in DTYPE_CODES:
+        return f"there is no kernel for {x.dtype}"
+    return ""
+
+
+def _transformed() -> str:
+    """Says who has to see the inside of the op; empty if nobody."""
     if torch._C._are_functorch_transforms_active():
         return "a torch.func transform is active"
-    if torch.jit.is_tracing():
+    if torch.compiler.is_compiling():
+        return ""
+    if torch._C._is_tracing():
         return "torch.jit is tracing"
-    if torch.autograd.forward_ad._current_level >= 0:
+    if _forward_ad._current_level >= 0:
         return "forward-mode differentiation is active"
-    for tensor in tensors:
-        if tensor is None:
-            continue
-        if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
-            return f"{type(tensor).__name__} is a tensor subclass"
-        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_neg():
-            return "a tensor is not plain strided memory"
     return ""
+
+
+def _has_memory(*tensors: Tensor | None) -> bool:
+    """Whether these are real strided tensors in eager mode, which alone have memory to point at."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+        return False
+    for tensor in tensors:
+        if tensor is not None and (
+            type(tensor) not in PLAIN_TYPES or tensor.is_meta or tensor.is_neg() or tensor.layout != torch.strided
+        ):
+            return False
+    return True
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -73,20 +74,28 @@ def resample_reference(x: Tensor, f: Tensor, call: Resampling) -> Tensor:
     return y
 
 
+def empty_result(x: Tensor, f: Tensor, call: Resampling) -> Tensor:
+    """The output, without values yet."""
+    size = [*x.shape[:2], *call.output_size(x.shape[2], x.shape[3], *f.shape)]
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+
+
 class UpFirDn2d(torch.autograd.Function):
+    """The arguments of `forward` and `launch` are those of the op ``stylegan_fast::upfirdn2d``: x, f, the fields of
+    `Resampling`, the backend, here a compiled one. x is dense and f as `upfirdn2d` leaves it."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, f: Tensor, call: Resampling, backend: str) -> Tensor:
-        n, c, h, w = x.shape
-        out_h, out_w = call.output_size(h, w, *f.shape)
-        layout = memory_format(x)
-        y = torch.empty([n, c, out_h, out_w], dtype=x.dtype, device=x.device, memory_format=layout)
+    def launch(x: Tensor, f: Tensor, *others: Any) -> Tensor:
+        call, backend = Resampling(*others[:-1]), others[-1]
+        y = empty_result(x, f, call)
         library.launch(
             backend,
             "upfirdn2d",
             x,
             library.DTYPE_CODES[x.dtype],
-            library.LAYOUT_CODES[layout],
-            *(n, c, h, w, out_h, out_w),
+            library.LAYOUT_CODES[memory_format(x)],
+            *x.shape,
+            *y.shape[2:],
             *call[:8],
             *f.shape,
             call.flip_filter,
@@ -95,15 +104,31 @@ class UpFirDn2d(torch.autograd.Function):
             f.data_ptr(),
             y.data_ptr(),
         )
-        ctx.save_for_backward(f)
-        ctx.adjoint, ctx.layout, ctx.backend = call.adjoint(h, w, *f.shape), layout, backend
-        ctx.set_materialize_grads(False)
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, None, None, None]:
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor, ops: Any) -> None:
+        x, f, *numbers, backend = inputs
+        ctx.save_for_backward(f)
+        ctx.adjoint = Resampling(*numbers).adjoint(x.shape[2], x.shape[3], *f.shape)
+        ctx.memory_format, ctx.backend, ctx.ops = memory_format(x), backend, ops
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        y = UpFirDn2d.launch(*inputs)
+        UpFirDn2d.keep(ctx, inputs, y, _EAGER)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
+        if ctx.needs_input_grad[1]:
+            raise RuntimeError("upfirdn2d: only the reference has a gradient of f")
         if dy is None:
-            return None, None, None, None
-        (f,) = ctx.saved_tensors
-        dx = UpFirDn2d.apply(dy.contiguous(memory_format=ctx.layout), f, ctx.adjoint, ctx.backend)
-        return dx, None, None, None
+            return (None,) * 13
+        dy = dy.contiguous(memory_format=ctx.memory_format)
+        return ctx.ops.upfirdn2d(dy, *ctx.saved_tensors, *ctx.adjoint, ctx.backend), *(None,) * 12
+
+
+# Where the gradient is found in eager mode; under the name it has in torch.ops.stylegan_fast.
+_EAGER = SimpleNamespace(upfirdn2d=UpFirDn2d.apply)

@@ -101,12 +101,16 @@ def upfirdn2d(
     if impl not in (None, "ref", "cuda"):
         raise ValueError(f"upfirdn2d: impl must be None, 'cuda' or 'ref', got {impl!r}")
     unsupported = "f requires a gradient, which only the reference has" if f.requires_grad else ""
-    if impl == "ref" or (backend := library.choose("upfirdn2d", x, f, unsupported=unsupported)) == "reference":
+    way = "reference" if impl == "ref" else library.choose("upfirdn2d", x, f, unsupported=unsupported)
+    if way == "reference":
         return _formula(x, f, passes)
     f = f.to(acc_dtype(x.dtype)).contiguous()
     x = x.contiguous(memory_format=memory_format(x))
     for view, call in _filters(f, passes):
-        x = UpFirDn2d.apply(x, view, call, backend)
+        if way == "dispatcher":
+            x = torch.ops.stylegan_fast.upfirdn2d(x, view, *call, library.current_backend())
+        else:
+            x = UpFirDn2d.apply(x, view, *call, way)
     return x
 
 

@@ -22,12 +22,30 @@ BOTH_LAYOUTS = pytest.mark.parametrize("layout", ["contiguous", "channels_last"]
 LARGER_SHAPES = [(1, 31, 9, 15), (3, 33, 67, 65), (1, 513, 2, 2), (4, 512, 4, 4), (2, 64, 128, 128), (1, 16, 512, 256)]
 
 
+def magnitudes_of_sums(found: dict, dy: Tensor, gradients: list[Tensor]) -> list[Tensor]:
+    """For every result the magnitude its rounding goes with. That of a sum, however small it comes out, is the sum of
+    the magnitudes of its terms: these kernels add in the accumulation type, those of the CPU in double."""
+    found = {k: v.double() if isinstance(v, Tensor) else v for k, v in found.items()}
+    dy, dx = dy.double(), gradients[1]
+    normalised = adain_reference(**{k: v for k, v in found.items() if k not in ("scale", "shift")})
+    over_style = (0, 2, 3) if found.get("scale", dx).ndim == 1 else (2, 3)
+    terms = {
+        "scale": lambda: (dy * normalised).abs().sum(over_style),
+        "shift": lambda: dy.abs().sum(over_style),
+        "noise": lambda: (dx * found["noise_strength"][:, None, None]).abs().sum(1, keepdim=True),
+        "noise_strength": lambda: (dx * found["noise"]).abs().sum((0, 2, 3)),
+        "bias": lambda: dx.abs().sum((0, 2, 3)),
+    }
+    names = [k for k, v in found.items() if isinstance(v, Tensor) and k != "x"]
+    return [gradients[0], dx, *(terms[name]() for name in names)]
+
+
 def assert_as_good_as_the_reference(option: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     found, dy = matrix.arguments(shape, dtype, option), matrix.arguments(shape, dtype, "plain", seed=1)["x"]
     truth = matrix.differentiated(adain_reference, matrix.widened(found), dy.double(), "contiguous")
     narrow = matrix.arguments(shape, narrower(dtype), option)
     reference = matrix.differentiated(adain_reference, narrow, dy, "contiguous")
-    sizes = matrix.lengths_of_sums(found, dy, truth)
+    sizes = magnitudes_of_sums(found, dy, truth)
     for layout in ("contiguous", "channels_last"):
         ours = back(matrix.differentiated(adain, there(found), there(dy), layout))
         for mine, theirs, exact, size in zip(ours, reference, truth, sizes, strict=True):
@@ -64,7 +82,7 @@ def second_derivatives(call, found: dict, dy: Tensor, layout: str) -> list[Tenso
 
 
 @BOTH_LAYOUTS
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 4, 4), (2, 70, 5, 3), (1, 5, 33, 29)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 2, 3, 2), (2, 3, 4, 4), (2, 70, 5, 3), (1, 5, 33, 29)], ids=str)
 @pytest.mark.parametrize("option", ["plain", "epilogue", "all"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_second_derivatives_are_as_good_as_the_reference(

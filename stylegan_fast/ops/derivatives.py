@@ -1,0 +1,40 @@
+"""Derivatives of formulas written in PyTorch: where the compiled kernels' own derivatives end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def differentiate(
+    formula: Callable[..., Sequence[Tensor | None]],
+    inputs: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    output_gradients: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """The gradients of ``formula(*inputs)`` for the inputs needed, None for the others; the inputs come first in
+    `needed`. Differentiable again where gradients are enabled, as they are under ``create_graph=True``."""
+    further = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Fresh views: differentiation stops at them even where inputs are results of one another, and one tensor given
+        # as two arguments gets the gradient of each.
+        fresh = [
+            None if t is None else (t.view_as(t) if further and t.requires_grad else t.detach().requires_grad_())
+            for t in inputs
+        ]
+        pairs = [
+            (y, dy)
+            for y, dy in zip(formula(*fresh), output_gradients, strict=True)
+            if y is not None and dy is not None and y.requires_grad
+        ]
+        asked_for = [t for t, wanted in zip(fresh, needed, strict=False) if wanted and t is not None]
+        if not pairs or not asked_for:
+            return [None] * len(inputs)
+        found = iter(
+            torch.autograd.grad(
+                [y for y, _ in pairs], asked_for, [dy for _, dy in pairs], create_graph=further, allow_unused=True
+            )
+        )
+    return [next(found) if wanted and t is not None else None for t, wanted in zip(fresh, needed, strict=False)]
