@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 FACES: dict[str, dict[str, Any]] = {
-    # Faces are there from about 50 kimg on; 60 take some eight minutes on two cores. At these widths R1 with the paper's
-    # gamma of 10, tuned for 1024x1024, holds D back.
+    # Faces are there from about 50 kimg on; 60 take some eight minutes on two cores. At these widths R1 with the
+    # paper's gamma of 10, tuned for 1024x1024, holds D back.
     "cpu": {
         "resolution": 32,
         "kimg": 60.0,
