@@ -35,7 +35,9 @@ from stylegan_fast.fingerprint import fingerprint  # noqa: E402
 HOST_FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 # Contraction is off because a value computed twice must be the same number twice (csrc/cpu/simd.h); trapping math would
 # keep the compiler from vectorising a choice. NaN and infinity keep their meaning: this is not -ffast-math.
+# How vectors are passed to functions differs between instruction sets (-Wno-psabi); none leaves its object file here.
 KERNEL_FLAGS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fopenmp-simd", "-fno-exceptions"]
+KERNEL_FLAGS += ["-Wno-psabi"]
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 X86_FLAGS = {"baseline": [], "avx2": AVX2, "avx512": [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]}
 PER_ISA = ("adain.cpp", "bias_act.cpp", "upfirdn2d.cpp")

@@ -1,211 +1,248 @@
 // adain on the CPU, [N][H][W][C]: a piece of work is a slab of neighbouring channels of one sample, walked in blocks of
-// pixels. Everything that is one number per plane is one row of numbers here.
+// pixels, and within a block one chunk of lanes after the other: everything that is one number per plane is one lane.
 #pragma once
 
 #include "adain.h"
+#include "lanes.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
 constexpr int64_t widest_slab = 64;
-constexpr int64_t block_pixels = 32;
-constexpr int64_t slab_block = widest_slab * block_pixels;
+constexpr int64_t block_pixels = 64;
 
+// A pixel of the next block: pixels lie too far apart for the processor to foresee them.
 template <class T>
-struct Slab {
+inline void ask_for(const T* pixel) {
+  __builtin_prefetch(pixel, 0, 2);
+}
+
+// The planes of one chunk: their constants, and where a pixel's values lie.
+template <class T>
+struct Chunk {
   using A = Acc<T>;
-  const AdaIN& op;
-  int64_t n, c0, width, pixels, offset;  // offset: of the slab's first element
+  using V = Lanes<A>;
+  static constexpr int64_t lanes = lane_count<A>;
+  int64_t width, stride, first;  // planes; numbers from pixel to pixel; index of the first plane
   const T* x;
   const A* noise;
   A slope, output_slope;
-  A bias[widest_slab], strength[widest_slab];
+  V bias, strength, pivot, mean, rstd, gain, shift, mean_dz, mean_dzs;
 
-  Slab(const AdaIN& op, int64_t n, int64_t c0, int64_t width)
-      : op(op),
-        n(n),
-        c0(c0),
-        width(width),
-        pixels(op.h * op.w),
-        offset(n * pixels * op.c + c0),
-        x(static_cast<const T*>(op.x) + offset),
+  // x: of the chunk's first element, with `stride` numbers from pixel to pixel.
+  Chunk(const AdaIN& op, int64_t n, int64_t c0, int64_t width, const T* x, int64_t stride)
+      : width(width),
+        stride(stride),
+        first(n * op.c + c0),
+        x(x),
         noise(op.noise ? static_cast<const A*>(op.noise) + n * op.noise_stride_n : nullptr),
         slope(static_cast<A>(op.negative_slope)),
-        output_slope(static_cast<A>(op.output_negative_slope)) {
-    for (int64_t c = 0; c < width; ++c) {
-      bias[c] = channel<A>(op.bias, c0 + c, 0);
-      strength[c] = channel<A>(op.noise_strength, c0 + c, 0);
+        output_slope(static_cast<A>(op.output_negative_slope)),
+        bias{},
+        strength{} {
+    if (op.bias) get<A>(static_cast<const A*>(op.bias) + c0, width, bias);
+    if (noise) get<A>(static_cast<const A*>(op.noise_strength) + c0, width, strength);
+    const V t = before_activation(0);
+    pivot = t >= A(0) ? t : t * slope;
+  }
+
+  void set_scale(const AdaIN& op, int64_t n, int64_t c0) {
+    A scales[lanes] = {}, shifts[lanes] = {};
+    for (int64_t i = 0; i < width; ++i) {
+      scales[i] = parameter<A>(op.scale, n, c0 + i, 1);
+      shifts[i] = parameter<A>(op.shift, n, c0 + i, 0);
     }
+    V scale;
+    __builtin_memcpy(&scale, scales, sizeof scale);
+    __builtin_memcpy(&shift, shifts, sizeof shift);
+    gain = scale * rstd;
   }
 
-  // t of one pixel's channels.
-  const A* before_activation(int64_t pixel, A* buffer) const {
-    const A* in = load(x + pixel * op.c, width, buffer);
-    if (noise) {
-      const A here = noise[pixel];
-#pragma omp simd
-      for (int64_t c = 0; c < width; ++c) buffer[c] = fused(strength[c], here, in[c]) + bias[c];
-    } else if (op.bias) {
-#pragma omp simd
-      for (int64_t c = 0; c < width; ++c) buffer[c] = in[c] + bias[c];
-    } else {
-      return in;
-    }
-    return buffer;
+  V before_activation(int64_t pixel) const {
+    V t;
+    get<A>(x + pixel * stride, width, t);
+    if (noise) t = strength * noise[pixel] + t;
+    return t + bias;
   }
-
-  void pivots(A* pivot) const {
-    A buffer[widest_slab];
-    const A* in = before_activation(0, buffer);
-    for (int64_t c = 0; c < width; ++c) pivot[c] = activate(in[c], slope);
+  V from_pivot(int64_t pixel) const {
+    const V t = before_activation(pixel);
+    return (t >= A(0) ? t : t * slope) - pivot;
   }
-
-  template <class Body>
-  void blocks(Body body) const {
-    for (int64_t start = 0; start < pixels; start += block_pixels) body(start, smaller(block_pixels, pixels - start));
+  V output(int64_t pixel) const {
+    const V z = (from_pivot(pixel) - mean) * gain + shift;
+    return z >= A(0) ? z : z * output_slope;
+  }
+  V dz(const V& centred, const V& dy) const { return centred * gain + shift >= A(0) ? dy : dy * output_slope; }
+  V dt(int64_t pixel, const V& dy) const {
+    const V t = before_activation(pixel), centred = ((t >= A(0) ? t : t * slope) - pivot) - mean;
+    const V da = ((dz(centred, dy) - mean_dz) - (centred * rstd) * mean_dzs) * gain;
+    return t >= A(0) ? da : da * slope;
   }
 };
 
 template <class T>
-void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width) {
-  using A = Acc<T>;
-  const Slab<T> slab(f.op, n, c0, width);
-  A pivot[widest_slab];
-  slab.pivots(pivot);
-  Moments moments[widest_slab];
-  slab.blocks([&](int64_t start, int64_t count) {
-    A d[slab_block], t[widest_slab];
-    A mean[widest_slab] = {}, rest[widest_slab] = {}, deviations[widest_slab] = {};
-    for (int64_t p = 0; p < count; ++p) {
-      const A* in = slab.before_activation(start + p, t);
-      A* row = d + p * width;
-#pragma omp simd
-      for (int64_t c = 0; c < width; ++c) {
-        row[c] = activate(in[c], slab.slope) - pivot[c];
-        mean[c] += row[c];
-      }
-    }
-    for (int64_t c = 0; c < width; ++c) mean[c] /= static_cast<A>(count);
-    for (int64_t p = 0; p < count; ++p) {
-      const A* row = d + p * width;
-#pragma omp simd
-      for (int64_t c = 0; c < width; ++c) {
-        const A deviation = row[c] - mean[c];
-        rest[c] += deviation;
-        deviations[c] = fused(deviation, deviation, deviations[c]);
-      }
-    }
-    for (int64_t c = 0; c < width; ++c) moments[c].merge_block(count, mean[c], rest[c], deviations[c]);
-  });
-  A mean[widest_slab], gain[widest_slab], shift[widest_slab];
-  for (int64_t c = 0; c < width; ++c) {
-    const int64_t index = n * f.op.c + c0 + c;
-    const A rstd = static_cast<A>(moments[c].rstd(f.op.eps));
-    mean[c] = static_cast<A>(moments[c].mean());
-    gain[c] = parameter<A>(f.op.scale, n, c0 + c, 1) * rstd;
-    shift[c] = parameter<A>(f.op.shift, n, c0 + c, 0);
-    static_cast<A*>(f.mean)[index] = mean[c];
-    static_cast<A*>(f.rstd)[index] = rstd;
+void add_block(Chunk<T> k, int64_t start, int64_t count, LaneMoments<Acc<T>>& moments) {
+  using V = Lanes<Acc<T>>;
+  V d[block_pixels], sum = {}, rest = {}, squares = {};
+  for (int64_t p = 0; p < count; ++p) {
+    ask_for(k.x + (start + p + block_pixels) * k.stride);
+    sum += d[p] = k.from_pivot(start + p);
   }
-  T* y = static_cast<T*>(f.y) + slab.offset;
-  for (int64_t p = 0; p < slab.pixels; ++p) {
-    A t[widest_slab], out[widest_slab];
-    const A* in = slab.before_activation(p, t);
-#pragma omp simd
-    for (int64_t c = 0; c < width; ++c) {
-      const A centred = (activate(in[c], slab.slope) - pivot[c]) - mean[c];
-      out[c] = activate(fused(centred, gain[c], shift[c]), slab.output_slope);
-    }
-    store(out, width, y + p * f.op.c);
+  const V mean = sum / static_cast<Acc<T>>(count);
+  for (int64_t p = 0; p < count; ++p) {
+    const V deviation = d[p] - mean;
+    rest += deviation;
+    squares += deviation * deviation;
   }
+  moments.merge_block(count, mean, rest, squares);
 }
 
 template <class T>
-struct SlabGradient {
-  using A = Acc<T>;
-  Slab<T> slab;
-  const T* dy;
-  A pivot[widest_slab], mean[widest_slab], rstd[widest_slab], gain[widest_slab], shift[widest_slab];
-  A mean_dz[widest_slab], mean_dzs[widest_slab];
+void write_block(Chunk<T> k, int64_t start, int64_t count, T* y) {
+  for (int64_t p = start; p < start + count; ++p) {
+    ask_for(k.x + (p - block_pixels) * k.stride);
+    put<Acc<T>>(k.output(p), k.width, y + p * k.stride);
+  }
+}
 
-  SlabGradient(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width)
-      : slab(f.op, n, c0, width), dy(static_cast<const T*>(f.dy) + slab.offset) {
-    slab.pivots(pivot);
-    for (int64_t c = 0; c < width; ++c) {
-      const int64_t index = n * f.op.c + c0 + c;
-      mean[c] = static_cast<const A*>(f.mean)[index];
-      rstd[c] = static_cast<const A*>(f.rstd)[index];
-      gain[c] = parameter<A>(f.op.scale, n, c0 + c, 1) * rstd[c];
-      shift[c] = parameter<A>(f.op.shift, n, c0 + c, 0);
+// A slab's chunks one after the other within every block, so that a pixel's cache lines are met together.
+template <class T, class Body>
+inline void over_blocks(int64_t pixels, int64_t chunks, bool reversed, Body body) {
+  const int64_t blocks = (pixels + block_pixels - 1) / block_pixels;
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t start = (reversed ? blocks - 1 - i : i) * block_pixels;
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk, start, smaller(block_pixels, pixels - start));
+  }
+}
+
+// Storage for chunks, which have no value before their planes are known.
+template <class T>
+struct Chunks {
+  alignas(64) unsigned char storage[widest_slab / Chunk<T>::lanes * sizeof(Chunk<T>)];
+  int64_t count;
+
+  Chunks(const AdaIN& op, int64_t n, int64_t c0, int64_t width, const T* x, int64_t stride)
+      : count((width + Chunk<T>::lanes - 1) / Chunk<T>::lanes) {
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t c = i * Chunk<T>::lanes;
+      const Chunk<T> chunk(op, n, c0 + c, smaller(Chunk<T>::lanes, width - c), x + c, stride);
+      __builtin_memcpy(storage + i * sizeof chunk, &chunk, sizeof chunk);
     }
   }
-
-  // Adds one pixel to the sums of dz and dz * normalised.
-  void add_sums(int64_t pixel, A* sum_dz, A* sum_dzs) const {
-    A t[widest_slab], narrow[widest_slab];
-    const A* in = slab.before_activation(pixel, t);
-    const A* grad = load(dy + pixel * slab.op.c, slab.width, narrow);
-#pragma omp simd
-    for (int64_t c = 0; c < slab.width; ++c) {
-      const A centred = (activate(in[c], slab.slope) - pivot[c]) - mean[c];
-      const A dz = fused(centred, gain[c], shift[c]) >= A(0) ? grad[c] : grad[c] * slab.output_slope;
-      sum_dz[c] += dz;
-      sum_dzs[c] = fused(dz, centred * rstd[c], sum_dzs[c]);
-    }
-  }
-
-  // dt of one pixel's channels; needs mean_dz and mean_dzs.
-  void before_activation(int64_t pixel, A* dt) const {
-    A t[widest_slab], narrow[widest_slab];
-    const A* in = slab.before_activation(pixel, t);
-    const A* grad = load(dy + pixel * slab.op.c, slab.width, narrow);
-#pragma omp simd
-    for (int64_t c = 0; c < slab.width; ++c) {
-      const A centred = (activate(in[c], slab.slope) - pivot[c]) - mean[c];
-      const A dz = fused(centred, gain[c], shift[c]) >= A(0) ? grad[c] : grad[c] * slab.output_slope;
-      const A da = ((dz - mean_dz[c]) - (centred * rstd[c]) * mean_dzs[c]) * gain[c];
-      dt[c] = in[c] >= A(0) ? da : da * slab.slope;
-    }
-  }
+  Chunk<T>& operator[](int64_t i) { return reinterpret_cast<Chunk<T>*>(storage)[i]; }
 };
 
+// x and y: of the slab's first element, with `stride` numbers from pixel to pixel.
 template <class T>
-void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width) {
+void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width, const T* x, T* y, int64_t stride) {
   using A = Acc<T>;
-  SlabGradient<T> gradient(f, n, c0, width);
-  const Slab<T>& slab = gradient.slab;
-  const int64_t first = n * f.op.c + c0;
-  Sum dz[widest_slab], dzs[widest_slab];
-  slab.blocks([&](int64_t start, int64_t count) {
-    A block_dz[widest_slab] = {}, block_dzs[widest_slab] = {};
-    for (int64_t p = start; p < start + count; ++p) gradient.add_sums(p, block_dz, block_dzs);
-    for (int64_t c = 0; c < width; ++c) dz[c].add(block_dz[c]), dzs[c].add(block_dzs[c]);
+  constexpr int64_t lanes = Chunk<T>::lanes;
+  const int64_t pixels = f.op.h * f.op.w;
+  Chunks<T> chunks(f.op, n, c0, width, x, stride);
+  LaneMoments<A> moments[widest_slab / lanes];
+  over_blocks<T>(pixels, chunks.count, false, [&](int64_t chunk, int64_t start, int64_t count) {
+    add_block(chunks[chunk], start, count, moments[chunk]);
   });
-  for (int64_t c = 0; c < width; ++c) {
-    write<A>(f.dshift, first + c, dz[c].total());
-    write<A>(f.dscale, first + c, dzs[c].total());
-    gradient.mean_dz[c] = static_cast<A>(dz[c].total() / static_cast<double>(slab.pixels));
-    gradient.mean_dzs[c] = static_cast<A>(dzs[c].total() / static_cast<double>(slab.pixels));
-  }
-  if (!f.dx && !f.dbias && !f.dnoise_strength) return;
-  Sum sum_dt[widest_slab], sum_dt_noise[widest_slab];
-  slab.blocks([&](int64_t start, int64_t count) {
-    A dt[widest_slab], block_dt[widest_slab] = {}, block_dt_noise[widest_slab] = {};
-    for (int64_t p = start; p < start + count; ++p) {
-      gradient.before_activation(p, dt);
-      if (f.dx) store(dt, width, static_cast<T*>(f.dx) + slab.offset + p * f.op.c);
-      const A here = slab.noise ? slab.noise[p] : A(0);
+  for (int64_t i = 0; i < chunks.count; ++i) {
+    Chunk<T>& k = chunks[i];
+    const double count = moments[i].count, eps = f.op.eps;
+    A mean[lanes], rstd[lanes];
 #pragma omp simd
-      for (int64_t c = 0; c < width; ++c) {
-        block_dt[c] += dt[c];
-        block_dt_noise[c] = fused(dt[c], here, block_dt_noise[c]);
-      }
+    for (int64_t c = 0; c < lanes; ++c) {
+      mean[c] = static_cast<A>(moments[i].mean.total(c));
+      rstd[c] = static_cast<A>(1 / __builtin_sqrt(moments[i].deviations[c] / count + eps));
     }
-    for (int64_t c = 0; c < width; ++c) sum_dt[c].add(block_dt[c]), sum_dt_noise[c].add(block_dt_noise[c]);
+    __builtin_memcpy(&k.mean, mean, sizeof k.mean);
+    __builtin_memcpy(&k.rstd, rstd, sizeof k.rstd);
+    put<A>(k.mean, k.width, static_cast<A*>(f.mean) + k.first);
+    put<A>(k.rstd, k.width, static_cast<A*>(f.rstd) + k.first);
+    k.set_scale(f.op, n, c0 + i * lanes);
+  }
+  over_blocks<T>(pixels, chunks.count, true, [&](int64_t chunk, int64_t start, int64_t count) {
+    write_block(chunks[chunk], start, count, y + chunk * lanes);
   });
-  for (int64_t c = 0; c < width; ++c) {
-    write<A>(f.dbias, first + c, sum_dt[c].total());
-    write<A>(f.dnoise_strength, first + c, sum_dt_noise[c].total());
+}
+
+template <class T>
+void set_statistics(const AdaINBackward& f, int64_t n, int64_t c0, Chunk<T>& k) {
+  using A = Acc<T>;
+  get<A>(static_cast<const A*>(f.mean) + k.first, k.width, k.mean);
+  get<A>(static_cast<const A*>(f.rstd) + k.first, k.width, k.rstd);
+  k.set_scale(f.op, n, c0);
+}
+
+template <class T>
+void add_sums_of_dz(Chunk<T> k, const T* dy, int64_t start, int64_t count, LaneSums<Acc<T>>& sum_dz,
+                    LaneSums<Acc<T>>& sum_dzs) {
+  using A = Acc<T>;
+  Lanes<A> dz = {}, dzs = {}, grad;
+  for (int64_t p = start; p < start + count; ++p) {
+    ask_for(k.x + (p + block_pixels) * k.stride);
+    ask_for(dy + (p + block_pixels) * k.stride);
+    get<A>(dy + p * k.stride, k.width, grad);
+    const Lanes<A> centred = k.from_pivot(p) - k.mean, here = k.dz(centred, grad);
+    dz += here;
+    dzs += here * (centred * k.rstd);
+  }
+  sum_dz.add(dz);
+  sum_dzs.add(dzs);
+}
+
+template <class T>
+void add_gradient(Chunk<T> k, const T* dy, int64_t start, int64_t count, T* dx, LaneSums<Acc<T>>& sum_dt,
+                  LaneSums<Acc<T>>& sum_dt_noise) {
+  using A = Acc<T>;
+  Lanes<A> sum = {}, with_noise = {}, grad;
+  for (int64_t p = start; p < start + count; ++p) {
+    ask_for(k.x + (p - block_pixels) * k.stride);
+    ask_for(dy + (p - block_pixels) * k.stride);
+    get<A>(dy + p * k.stride, k.width, grad);
+    const Lanes<A> dt = k.dt(p, grad);
+    if (dx) put<A>(dt, k.width, dx + p * k.stride);
+    sum += dt;
+    if (k.noise) with_noise += dt * k.noise[p];
+  }
+  sum_dt.add(sum);
+  sum_dt_noise.add(with_noise);
+}
+
+// x, dy and dx (null: not wanted): of the slab's first element, with `stride` numbers from pixel to pixel.
+template <class T>
+void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width, const T* x, const T* dy, T* dx,
+                   int64_t stride) {
+  using A = Acc<T>;
+  constexpr int64_t lanes = Chunk<T>::lanes;
+  const int64_t pixels = f.op.h * f.op.w;
+  Chunks<T> chunks(f.op, n, c0, width, x, stride);
+  for (int64_t i = 0; i < chunks.count; ++i) set_statistics(f, n, c0 + i * lanes, chunks[i]);
+  LaneSums<A> dz[widest_slab / lanes], dzs[widest_slab / lanes];
+  over_blocks<T>(pixels, chunks.count, false, [&](int64_t chunk, int64_t start, int64_t count) {
+    add_sums_of_dz(chunks[chunk], dy + chunk * lanes, start, count, dz[chunk], dzs[chunk]);
+  });
+  for (int64_t i = 0; i < chunks.count; ++i) {
+    A mean_dz[lanes], mean_dzs[lanes];
+    for (int64_t c = 0; c < lanes; ++c) {
+      mean_dz[c] = static_cast<A>(dz[i].total(c) / static_cast<double>(pixels));
+      mean_dzs[c] = static_cast<A>(dzs[i].total(c) / static_cast<double>(pixels));
+    }
+    __builtin_memcpy(&chunks[i].mean_dz, mean_dz, sizeof mean_dz);
+    __builtin_memcpy(&chunks[i].mean_dzs, mean_dzs, sizeof mean_dzs);
+    for (int64_t c = 0; c < chunks[i].width; ++c) {
+      write<A>(f.dshift, chunks[i].first + c, dz[i].total(c));
+      write<A>(f.dscale, chunks[i].first + c, dzs[i].total(c));
+    }
+  }
+  if (!dx && !f.dbias && !f.dnoise_strength) return;
+  LaneSums<A> sum_dt[widest_slab / lanes], sum_dt_noise[widest_slab / lanes];
+  over_blocks<T>(pixels, chunks.count, true, [&](int64_t chunk, int64_t start, int64_t count) {
+    add_gradient(chunks[chunk], dy + chunk * lanes, start, count, dx ? dx + chunk * lanes : nullptr, sum_dt[chunk],
+                 sum_dt_noise[chunk]);
+  });
+  for (int64_t i = 0; i < chunks.count; ++i) {
+    for (int64_t c = 0; c < chunks[i].width; ++c) {
+      write<A>(f.dbias, chunks[i].first + c, sum_dt[i].total(c));
+      write<A>(f.dnoise_strength, chunks[i].first + c, sum_dt_noise[i].total(c));
+    }
   }
 }
 
@@ -213,21 +250,23 @@ void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width)
 template <class T>
 void noise_gradient_pixels(const AdaINBackward& f, int64_t n, int64_t start, int64_t count) {
   using A = Acc<T>;
-  A* dnoise = static_cast<A*>(f.dnoise) + n * f.op.h * f.op.w;
+  constexpr int64_t lanes = Chunk<T>::lanes;
+  const int64_t pixels = f.op.h * f.op.w, sample = n * pixels * f.op.c;
+  A* dnoise = static_cast<A*>(f.dnoise) + n * pixels;
   for (int64_t p = start; p < start + count; ++p) dnoise[p] = 0;
-  for (int64_t c0 = 0; c0 < f.op.c; c0 += widest_slab) {
-    const int64_t width = smaller(widest_slab, f.op.c - c0);
-    SlabGradient<T> gradient(f, n, c0, width);
-    const A pixels = static_cast<A>(gradient.slab.pixels);
-    for (int64_t c = 0; c < width; ++c) {
-      gradient.mean_dz[c] = static_cast<const A*>(f.dshift)[n * f.op.c + c0 + c] / pixels;
-      gradient.mean_dzs[c] = static_cast<const A*>(f.dscale)[n * f.op.c + c0 + c] / pixels;
-    }
+  for (int64_t c0 = 0; c0 < f.op.c; c0 += lanes) {
+    Chunk<T> k(f.op, n, c0, smaller(lanes, f.op.c - c0), static_cast<const T*>(f.op.x) + sample + c0, f.op.c);
+    set_statistics(f, n, c0, k);
+    get<A>(static_cast<const A*>(f.dshift) + k.first, k.width, k.mean_dz);
+    get<A>(static_cast<const A*>(f.dscale) + k.first, k.width, k.mean_dzs);
+    k.mean_dz /= static_cast<A>(pixels);
+    k.mean_dzs /= static_cast<A>(pixels);
     for (int64_t p = start; p < start + count; ++p) {
-      A dt[widest_slab], sum = 0;
-      gradient.before_activation(p, dt);
-#pragma omp simd reduction(+ : sum)
-      for (int64_t c = 0; c < width; ++c) sum = fused(dt[c], gradient.slab.strength[c], sum);
+      Lanes<A> grad;
+      get<A>(static_cast<const T*>(f.dy) + sample + p * f.op.c + c0, k.width, grad);
+      const Lanes<A> products = k.dt(p, grad) * k.strength;
+      A sum = 0;
+      for (int64_t i = 0; i < k.width; ++i) sum += products[i];
       dnoise[p] += sum;
     }
   }

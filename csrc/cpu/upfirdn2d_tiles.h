@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t most_taps = 4;         // of one phase
 constexpr int64_t tile_numbers = 16384;  // of each stage: three of fp32 are 192 KiB, well inside a level-2 cache
 constexpr int64_t widest_tile = 256;     // pixels along a row; a narrow tile has more rows, and so less overlap
-constexpr int64_t channels_of_tile = 32;
+constexpr int64_t channels_of_tile = 64;
 
 inline int64_t floor_of(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -143,26 +143,30 @@ struct Tiles {
 
   // Rows of one parity, split into the columns of each; zeros where there are no pixels.
   void copy_in(const Tile& t, int64_t parity, A* to) const {
-    const int64_t pixels = t.w + x.halo;
-    for (int64_t row = 0; row < t.images * t.rows; ++row) {
-      const int64_t image = row / t.rows, from_y = (t.j_y + row % t.rows + y.first) * y.down + parity;
-      for (int64_t s = 0; s < x.down; ++s) {
-        A* line = to + s * capacity + row * t.pitch;
-        // Pixels [begin, end) of the line exist.
-        const int64_t start = (t.j_x + x.first) * x.down + s;
-        const int64_t begin = smaller(pixels, start < 0 ? (-start + x.down - 1) / x.down : 0);
-        const int64_t end = larger(begin, smaller(pixels, floor_of(x.in - 1 - start, x.down) + 1));
-        if (from_y < 0 || from_y >= y.in || begin == end) {
-          for (int64_t i = 0; i < pixels * t.lanes; ++i) line[i] = 0;
-          continue;
-        }
-        for (int64_t i = 0; i < begin * t.lanes; ++i) line[i] = 0;
-        for (int64_t i = end * t.lanes; i < pixels * t.lanes; ++i) line[i] = 0;
-        const T* from = t.in + ((image * y.in + from_y) * x.in + start + begin * x.down) * stride;
-        if (stride == 1) {
-          widen<T>(from, end - begin, x.down, line + begin);
-        } else {
-          for (int64_t i = begin; i < end; ++i, from += x.down * stride) widen<T>(from, t.lanes, 1, line + i * t.lanes);
+    for (int64_t s = 0; s < x.down; ++s) {
+      const int64_t pixels = t.w + x.halo, start = (t.j_x + x.first) * x.down + s;
+      // Pixels [begin, end) of every line exist.
+      const int64_t begin = smaller(pixels, start < 0 ? (-start + x.down - 1) / x.down : 0);
+      const int64_t end = larger(begin, smaller(pixels, floor_of(x.in - 1 - start, x.down) + 1));
+      A* line = to + s * capacity;
+      for (int64_t image = 0; image < t.images; ++image) {
+        for (int64_t row = 0; row < t.rows; ++row, line += t.pitch) {
+          const int64_t from_y = (t.j_y + row + y.first) * y.down + parity;
+          if (from_y < 0 || from_y >= y.in || begin == end) {
+            for (int64_t i = 0; i < t.pitch; ++i) line[i] = 0;
+            continue;
+          }
+          for (int64_t i = 0; i < begin * t.lanes; ++i) line[i] = 0;
+          for (int64_t i = end * t.lanes; i < t.pitch; ++i) line[i] = 0;
+          const T* from = t.in + ((image * y.in + from_y) * x.in + start + begin * x.down) * stride;
+          if (x.down == 1 && t.lanes == stride) {
+            widen<T>(from, (end - begin) * stride, 1, line + begin * stride);
+          } else if (stride == 1) {
+            widen<T>(from, end - begin, 2, line + begin);
+          } else {
+            for (int64_t i = begin; i < end; ++i, from += x.down * stride)
+              widen<T>(from, t.lanes, 1, line + i * t.lanes);
+          }
         }
       }
     }
@@ -195,8 +199,10 @@ struct Tiles {
           interleave<T>(line, line + capacity, count / 2, to);
           if (count % 2) to[count - 1] = from_acc<T>(line[count / 2]);
         } else {
-          for (int64_t i = 0; i < count; ++i)
-            narrow<T>(line + i % x.up * capacity + i / x.up * t.lanes, t.lanes, to + i * stride);
+          for (int64_t p = 0; p < x.up; ++p) {
+            const A* pixel = line + p * capacity;
+            for (int64_t i = p; i < count; i += x.up, pixel += t.lanes) narrow<T>(pixel, t.lanes, to + i * stride);
+          }
         }
       }
     }
