@@ -54,7 +54,7 @@ ACTIVATIONS = {
     "lrelu": Activation(
         2,
         lambda u, alpha: torch.where(u >= 0, u, u * alpha),
-        lambda u, alpha: torch.where(u >= 0, 1.0, alpha).to(u.dtype),
+        lambda u, alpha: torch.where(u >= 0, torch.ones_like(u), alpha),
         alpha=0.2,
         gain=math.sqrt(2),
     ),
