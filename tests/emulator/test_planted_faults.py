@@ -102,7 +102,9 @@ def test_the_twin_without_the_fault_is_right(planted: Path, name: str, schedule:
 
 
 def adain(program: Path) -> None:
-    for shape, channels_last in (((2, 3, 13, 11), False), ((1, 2, 67, 65), False), ((1, 33, 12, 13), True)):
+    """One case a tier: warp, block, cluster, split in both layouts."""
+    shapes = (((2, 3, 13, 11), False), ((2, 5, 16, 72), False), ((1, 2, 128, 160), False), ((1, 1, 5, 3301), False))
+    for shape, channels_last in (*shapes, ((1, 33, 12, 13), True)):
         p = make(shape, F32, "all")
         check_forward(program, p, F32, channels_last)
         check_backward(program, p, F32, channels_last)
@@ -128,11 +130,20 @@ MUTATIONS = {
     # Missed only by a block that reduces again.
     "second barrier deleted": [("reduce.cuh", "__syncthreads();  // the slots", "// the slots"), SMALL_GRID],
     "last warp's partial missing": [("reduce.cuh", "w < warps;", "w < warps - 1;")],
-    "last slice's partial missing": [("adain.cuh", "0; split < grid.splits;", "0; split < grid.splits - 1;")],
+    "last slice's partial missing": [("adain_split.cuh", "0; split < grid.splits;", "0; split < grid.splits - 1;")],
     "shuffle too narrow": [("reduce.cuh", "v.value[i], mask)", "v.value[i], mask, 16)")],
     "dead lanes skip a barrier": [
-        ("adain.cuh", "    moments = block_reduce", "    if (!place.live) continue;\n    moments = block_reduce")
+        ("adain_split.cuh", "    moments = block_reduce", "    if (!place.live) continue;\n    moments = block_reduce")
     ],
+    "block's barrier deleted": [("adain_block.cuh", "= v;\n  __syncthreads();", "= v;")],
+    "block's halves do not take turns": [("adain_block.cuh", "turn_ ^= 1;\n    return", "return")],
+    "last warp's sum missing": [("adain_block.cuh", "lane < warps)", "lane < warps - 1)")],
+    "cluster's barrier deleted": [("adain_cluster.cuh", "= v;\n    cluster_barrier();", "= v;")],
+    "cluster ends too early": [("adain_cluster.cuh", "finish() const { cluster_barrier(); }", "finish() const {}")],
+    "last block's sum missing": [
+        ("adain_cluster.cuh", "rank < cluster_tier_blocks;", "rank + 1 < cluster_tier_blocks;")
+    ],
+    "lanes add up to half a plane": [("adain_warp.cuh", "mask < lanes_;", "mask < lanes_ / 2;")],
     "tail off by one": [("bias_act.cuh", "left = op.size - first,", "left = op.size - first - 1,")],
     "written past the end": [("vec.cuh", "if (i < count) p[i]", "if (i <= count) p[i]")],
     "written past the plane": [
@@ -142,16 +153,16 @@ MUTATIONS = {
 }
 # Whose check must see a fault in a file.
 OP_OF = {
-    "adain.cuh": "adain",
+    **dict.fromkeys(("adain_split.cuh", "adain_block.cuh", "adain_cluster.cuh", "adain_warp.cuh"), "adain"),
     "reduce.cuh": "adain",
     "bias_act.cuh": "bias_act",
     "vec.cuh": "bias_act",
     "upfirdn2d.cuh": "upfirdn2d",
 }
 ALWAYS = (
-    "first barrier deleted",
+    "block's barrier deleted",
+    "last block's sum missing",
     "last slice's partial missing",
-    "shuffle too narrow",
     "tail off by one",
     "written past the plane",
 )
