@@ -11,6 +11,7 @@ from .dtypes import F32
 from .machine import CSRC, ENVIRONMENT, HERE, EmulatorError, Objects, compile_objects, link
 from .test_bias_act import check as check_bias_act
 from .test_upfirdn2d import CASES as RESAMPLINGS
+from .test_upfirdn2d import STRIPS
 from .test_upfirdn2d import check as check_upfirdn2d
 
 # What is said about each fault, with block and thread where one of them is to blame.
@@ -117,6 +118,8 @@ def bias_act(program: Path) -> None:
 def upfirdn2d(program: Path) -> None:
     for name in ("up and down", "blur"):
         check_upfirdn2d(program, RESAMPLINGS[name], F32, name == "blur")
+    for name in ("3 taps", "up 2, 4 taps", "down 2, 4 taps", "down 2, 4 taps, odd height"):
+        check_upfirdn2d(program, STRIPS[name], F32, False)
 
 
 CHECKS = {"adain": adain, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
@@ -149,6 +152,9 @@ MUTATIONS = {
     "written past the plane": [
         ("upfirdn2d.cuh", "static_cast<T*>(p.y)[i] =", "static_cast<T*>(p.y)[i + (out_x == p.out_w - 1)] =")
     ],
+    "strip written past the image": [("upfirdn2d_strips.cuh", "out_y + r >= out_h", "out_y + r > out_h")],
+    "strip's last pixel row missing": [("upfirdn2d_strips.cuh", "first_y + i < in_h", "first_y + i + 1 < in_h")],
+    "strip reads past the row": [("upfirdn2d_strips.cuh", "&& first + i < size ? to", "? to")],
     "read past the row": [("upfirdn2d.cuh", "pixel < in ? in - pixel", "pixel <= in ? in + 1 - pixel")],
 }
 # Whose check must see a fault in a file.
@@ -158,6 +164,7 @@ OP_OF = {
     "bias_act.cuh": "bias_act",
     "vec.cuh": "bias_act",
     "upfirdn2d.cuh": "upfirdn2d",
+    "upfirdn2d_strips.cuh": "upfirdn2d",
 }
 ALWAYS = (
     "block's barrier deleted",
@@ -165,6 +172,7 @@ ALWAYS = (
     "last slice's partial missing",
     "tail off by one",
     "written past the plane",
+    "strip's last pixel row missing",
 )
 
 
