@@ -195,8 +195,8 @@ class BuildNative(build_ext):
         x86 = platform.machine().lower() in ("x86_64", "amd64")
         build = BuildFile(folder)
         host = [*cxx, *HOST_FLAGS, *(["-DSTYLEGAN_FAST_WITH_X86"] if x86 else [])]
-        for source in [CSRC / "status.cpp", CSRC / "check.cpp", CSRC / "cpu/dispatch.cpp", CSRC / "cpu/parallel.cpp"]:
-            build.compile(host, source)
+        for name in ("status.cpp", "check.cpp", "cpu/dispatch.cpp", "cpu/pages.cpp", "cpu/parallel.cpp"):
+            build.compile(host, CSRC / name)
         for isa, flags in (X86_FLAGS if x86 else {"baseline": []}).items():
             for name in PER_ISA:
                 build.compile([*host, *KERNEL_FLAGS, *flags, f"-DSTYLEGAN_FAST_ISA={isa}"], CSRC / "cpu" / name, isa)

@@ -15,7 +15,7 @@ from torch import Tensor
 from stylegan_fast.command import run
 from stylegan_fast.ops import downsample2d, filter2d, setup_filter, upsample2d
 
-OURS = {"filter2d": filter2d, "upsample2d": upsample2d, "downsample2d": downsample2d}
+OURS: dict[str, Callable[..., Tensor]] = {"filter2d": filter2d, "upsample2d": upsample2d, "downsample2d": downsample2d}
 Eager = Callable[[Tensor, Tensor], Tensor]  # of x and the filter [taps, taps], whose sum is 1
 
 
@@ -78,9 +78,10 @@ def _case(
 ) -> Case:
     def functions(setting: Setting) -> dict[str, list[Function]]:
         f = setup_filter(taps, device=setting.device)
+        our_operation: Eager = OURS[operation]
 
         def ours(x: Tensor) -> Tensor:
-            return OURS[operation](x, f)
+            return our_operation(x, f)
 
         def pytorch(way: Eager) -> Function:
             return lambda x: way(x, f)

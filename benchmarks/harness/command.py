@@ -6,9 +6,6 @@ import os
 from pathlib import Path
 
 import click
-
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # before torch: its profiler would log into the table
-
 import torch
 
 from harness import report
@@ -20,6 +17,9 @@ from harness.shapes import QUICK_RESOLUTIONS, RESOLUTIONS
 from harness.timing import Effort
 from stylegan_fast.device import choose_device
 from stylegan_fast.errors import UserError
+
+# The profiler that counts the CPU allocator's bytes would log into the table; it reads this when it first starts.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 FULL, QUICK = Effort(rounds=25, seconds=20.0), Effort(rounds=7, seconds=2.0)
@@ -61,16 +61,14 @@ def command(benchmark: Benchmark) -> click.Command:
         json_path: str | None,
         plot_path: str | None,
     ) -> None:
-        json_file, plot_file = output_file("--json", json_path), output_file("--plot", plot_path)
-        if plot_file is not None:
-            require_matplotlib()
-            if plot_file.suffix not in PLOT_FORMATS:
-                raise UserError(f"--plot {plot_path!r} must end with one of {', '.join(PLOT_FORMATS)}")
+        json_file = None if json_path is None else output_file("--json", json_path)
+        plot_file = None if plot_path is None else picture_file("--plot", plot_path)
         wanted_cases = _chosen_cases(cases, benchmark)
         wanted_resolutions = _chosen_resolutions(resolutions, quick)
         if threads is not None:
             torch.set_num_threads(threads)
-        setting = Setting(choose_device(device), dtype, layout, direction, batch)
+        wanted_device = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        setting = Setting(choose_device(wanted_device), dtype, layout, direction, batch)
         names = chosen_providers(providers, peer, benchmark, setting.device)
         module = peer_ops(peer, benchmark.op) if peer is not None and "peer" in names else None
         optional = frozenset() if providers is not None else frozenset({"compile"})
@@ -102,16 +100,22 @@ def command(benchmark: Benchmark) -> click.Command:
     return main
 
 
-def output_file(option: str, path: str | None) -> Path | None:
+def output_file(option: str, path: str) -> Path:
     """Raises UserError where no file can be written to, before time is spent on measuring."""
-    if path is None:
-        return None
     file = Path(path)
     if file.is_dir() or not file.parent.is_dir():
         raise UserError(f"{option} {path!r} must be a file in a folder that exists")
     if not os.access(file.parent, os.W_OK):
         raise UserError(f"{option} {path!r}: the folder cannot be written to")
     return file
+
+
+def picture_file(option: str, path: str) -> Path:
+    """`output_file` for a picture. Raises UserError also for unknown formats and where matplotlib is missing."""
+    require_matplotlib(option)
+    if Path(path).suffix not in PLOT_FORMATS:
+        raise UserError(f"{option} {path!r} must end with one of {', '.join(PLOT_FORMATS)}")
+    return output_file(option, path)
 
 
 def _chosen_cases(listed: str | None, benchmark: Benchmark) -> list[str]:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from harness.work import Work
 
+MEASURED = "the measured call"
+
 
 def peak_bytes(work: Work, device: torch.device) -> int | None:
     """The most bytes torch's allocator handed out beyond the inputs at any moment of one call, results included.
@@ -14,9 +16,9 @@ def peak_bytes(work: Work, device: torch.device) -> int | None:
     For the direction "bwd", beyond what the forward pass left. None where this torch cannot tell. Memory that a
     library takes elsewhere (a CPU kernel's stack, oneDNN's scratch) is not seen.
     """
-    work.prepare(0, 1)
     work.results[0] = None
     if device.type == "cuda":
+        work.prepare(0, 1)
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -27,9 +29,13 @@ def peak_bytes(work: Work, device: torch.device) -> int | None:
         return None
     # The profiler's allocation events are the only account of the CPU allocator that torch keeps.
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        work.call(0)
+        work.prepare(0, 1)
+        with torch.profiler.record_function(MEASURED):
+            work.call(0)
     assert profile.profiler is not None
-    steps = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    events = profile.profiler.kineto_results.events()
+    start = next(e.start_ns() for e in events if e.name() == MEASURED)
+    steps = [e for e in events if e.name() == "[memory]" and e.start_ns() >= start]
     held = peak = 0
     for step in sorted(steps, key=lambda e: e.start_ns()):
         held += step.nbytes()

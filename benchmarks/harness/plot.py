@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.report import NAMES, RIVALS, geometric_mean, speedups
+from harness.report import RIVALS, chip_words, geometric_mean, provider_words, speedups
 from stylegan_fast.atomic import replacing
 from stylegan_fast.errors import UserError
 
@@ -22,9 +22,10 @@ COPY_COLOUR = "#222222"
 WORDS = {"fwd": "forward", "bwd": "backward", "fwdbwd": "forward + backward"}
 
 
-def require_matplotlib() -> None:
+def require_matplotlib(option: str) -> None:
+    """Raises UserError where it is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("--plot needs matplotlib; install it with: pip install matplotlib")
+        raise UserError(f"{option} needs matplotlib, which is not installed; pip install matplotlib, or leave it out")
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -33,7 +34,6 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     Every case is a column. Above: GB/s of each provider by the byte model, a copy's for comparison. Below: ours over
     the others.
     """
-    require_matplotlib()
     import matplotlib
 
     matplotlib.use("Agg")
@@ -54,10 +54,10 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             of_case = [row for row in rows if row["case"] == case]
             sizes = list(dict.fromkeys(row["resolution"] for row in of_case))
             _bandwidth(axes[0, column], of_case, sizes)
-            _speedups(axes[1, column], of_case, sizes)
+            _speedups(axes[1, column], of_case, sizes, numbered=len(cases) == 1)
             axes[0, column].set_title(f"{of_case[0]['op']}: {case}", loc="left", fontweight="bold")
         axes[0, 0].set_ylabel("GB/s (fewest bytes / time)")
-        axes[1, 0].set_ylabel("ours is faster by")
+        axes[1, 0].set_ylabel("times as fast")
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
         figure.suptitle(_title(rows[0]), fontsize=10, x=0.01, ha="left", color="#444444")
@@ -67,9 +67,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 
 def _title(row: Row) -> str:
-    threads = f", {row['threads']} threads" if row["device"] == "cpu" else ""
     return (
-        f"{WORDS[row['direction']]}, {row['dtype']}, {row['layout']}, batch {row['shape'][0]}, {row['chip']}{threads}, "
+        f"{WORDS[row['direction']]}, {row['dtype']}, {row['layout']}, batch {row['shape'][0]}, {chip_words(row)}, "
         f"torch {row['torch']}"
     )
 
@@ -90,37 +89,49 @@ def _bandwidth(axes: Axes, rows: Sequence[Row], sizes: list[int]) -> None:
                 linewidth=2.6 if ours else 1.6,
                 markersize=6 if ours else 4,
                 zorder=3 if ours else 2,
-                label=NAMES.get(provider, provider),
+                label=provider_words(provider),
             )
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
 
 
-def _speedups(axes: Axes, rows: Sequence[Row], sizes: list[int]) -> None:
+def _speedups(axes: Axes, rows: Sequence[Row], sizes: list[int], numbered: bool) -> None:
+    """Bars up from 1 where ours is faster, down where it is slower; logarithmic, so that half and double look alike."""
     rivals = [rival for rival in RIVALS if speedups(rows, rival)]
     width = 0.8 / max(len(rivals), 1)
+    means, ratios = [], [1.0]
     for place, rival in enumerate(rivals):
         found = {row["resolution"]: ratio for ratio, row in speedups(rows, rival)}
         positions = [sizes.index(size) + (place - (len(rivals) - 1) / 2) * width for size in found]
-        bars = axes.bar(positions, list(found.values()), width * 0.92, color=COLOURS[rival])
-        labels = [f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}" for ratio in found.values()]
-        axes.bar_label(bars, labels, padding=1, fontsize=7, color="#444444")
-        mean = geometric_mean(list(found.values()))
-        axes.text(
-            0.01,
-            0.98 - 0.11 * place,
-            f"{mean:.1f}x {NAMES.get(rival, rival)} (geometric mean)",
-            transform=axes.transAxes,
-            va="top",
-            fontsize=8,
-            color=COLOURS[rival],
-        )
+        for position, ratio in zip(positions, found.values(), strict=True):
+            axes.bar(position, ratio - 1, width * 0.92, bottom=1, color=COLOURS[rival])
+            if numbered:
+                above = ratio >= 1
+                axes.annotate(
+                    _two_digits(ratio),
+                    (position, ratio),
+                    (0, 2 if above else -2),
+                    textcoords="offset points",
+                    ha="center",
+                    va="bottom" if above else "top",
+                    fontsize=7,
+                    color="#444444",
+                )
+        means.append(f"{_two_digits(geometric_mean(list(found.values())))}x {provider_words(rival)}")
+        ratios += found.values()
+    axes.set_title("geometric mean: " + ", ".join(means) if means else "", loc="left", fontsize=9, color="#444444")
+    axes.set_yscale("log", base=2)
+    axes.set_ylim(min(ratios) / 1.35, max(ratios) * 1.35)
     axes.axhline(1, color=COPY_COLOUR, linewidth=0.8)
-    axes.margins(y=0.45)
-    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.7)
+    axes.set_axisbelow(True)
     axes.yaxis.set_major_formatter("{x:g}x")
     axes.set_xticks(range(len(sizes)), [f"{size}²" for size in sizes])
+
+
+def _two_digits(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def _series(rows: Sequence[Row], provider: str, key: str, sizes: list[int]) -> tuple[list[int], list[float]]:

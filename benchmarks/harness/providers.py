@@ -27,6 +27,8 @@ def chosen_providers(wanted: str | None, peer: str | None, benchmark: Benchmark,
     for name in names:
         if name not in PROVIDERS:
             raise UserError(f"--providers: {name!r} is unknown; choose from {','.join(PROVIDERS)}")
+    if peer is not None and "peer" not in names:
+        raise UserError("--peer is given, but --providers does not name peer; add it there or leave --peer out")
     if "peer" in names and peer is None:
         raise UserError("--providers peer needs --peer PATH, a checkout of the StyleGAN3 project")
     if "ours" in names and (obstacle := library.obstacle_on(device.type, device.index)):

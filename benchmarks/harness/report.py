@@ -27,13 +27,23 @@ def write_json(rows: Sequence[Row], path: Path) -> None:
 
 def heading(common: Row, batch: int) -> str:
     """Two lines on what is measured and how to read it."""
-    threads = f", {common['threads']} threads" if common["device"] == "cpu" else ""
     return (
-        f"{common['op']} {common['direction']} on {common['chip']}{threads}: {common['dtype']}, {common['layout']}, "
+        f"{common['op']} {common['direction']} on {chip_words(common)}: {common['dtype']}, {common['layout']}, "
         f"batch {batch}; torch {common['torch']}\n"
         "GB/s: bytes an ideal kernel moves / median time; of copy: of a copy into memory in use, of fresh: into newly "
         "allocated memory,\n  both in this run at this size; +-: interquartile range; peak, saved: in units of x"
     )
+
+
+def chip_words(row: Row) -> str:
+    """The chip, and on how many threads of it."""
+    if row["device"] != "cpu":
+        return str(row["chip"])
+    return f"{row['chip']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+
+
+def provider_words(provider: str) -> str:
+    return NAMES.get(provider, provider)
 
 
 def table_head() -> str:
@@ -47,17 +57,19 @@ def table_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def _cells(row: Row, by_provider: dict[str, Row]) -> list[str]:
-    ours_to = [by_provider[name]["ms"] / row["ms"] if name in by_provider else None for name in ("eager", "compile")]
-    is_copy = row["provider"] not in (*RIVALS, "ours")
+    speed = ["", ""]
+    for column, rival in enumerate(("eager", "compile")):
+        if rival in by_provider and row["provider"] in ("ours", *RIVALS):
+            speed[column] = f"{by_provider[rival]['ms'] / row['ms']:.2f}x"
     return [
         "x".join(map(str, row["shape"])),
-        NAMES.get(row["provider"], row["provider"]),
+        provider_words(str(row["provider"])),
         f"{row['ms']:.4g}",
         f"{row['spread']:.0%}",
         f"{row['gbps']:.4g}",
         f"{row['roofline']:.0%}",
         f"{row['fresh_roofline']:.0%}",
-        *("" if is_copy or ratio is None else f"{ratio:.2f}x" for ratio in ours_to),
+        *speed,
         _in_planes(row["peak_bytes"], row["x_bytes"]),
         _in_planes(row["saved_bytes"], row["x_bytes"]),
     ]
@@ -100,8 +112,8 @@ def summary_lines(rows: Sequence[Row]) -> list[str]:
                 worst, where = min(found, key=lambda pair: pair[0])
                 at = "x".join(map(str, where["shape"]))
                 lines.append(
-                    f"{case}: ours is {mean:.2f}x as fast as {NAMES.get(rival, rival)} (geometric mean of {len(found)} "
-                    f"shapes), at worst {worst:.2f}x at {at}"
+                    f"{case}: ours is {mean:.2f}x as fast as {provider_words(rival)} (geometric mean of {len(found)} "
+                    f"shape{'s' if len(found) > 1 else ''}), at worst {worst:.2f}x at {at}"
                 )
     return lines
 

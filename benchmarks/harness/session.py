@@ -18,14 +18,16 @@ from harness.memory import peak_bytes, saved_bytes
 from harness.providers import functions_of
 from harness.shapes import bytes_moved, bytes_of
 from harness.timing import Clock, Effort, clock_of, fastest, measure
-from harness.work import Work, copy_works, disagreement, draw_inputs, sets_beyond
+from harness.work import Work, copy_works, disagreements, draw_inputs, sets_beyond
 from stylegan_fast.errors import UserError
 from stylegan_fast.ops.library import use_backend
 from stylegan_fast.version import __version__
 
 COPIES = ("copy", "fresh copy")
-# Of relative L2 distance between providers: some roundings of the dtype, gradients summed over millions included.
-TOLERANCES = {"fp32": 2e-3, "fp16": 2e-2, "bf16": 8e-2}
+# Of relative L2 distance between providers, in y and dx: some roundings of the dtype.
+TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 4e-2}
+# A parameter's gradient is a sum over planes in which most cancels; wrong ones are off by 100 %.
+PARAMETER_TOLERANCES = {"fp32": 1e-2, "fp16": 0.1, "bf16": 0.4}
 # The eager epilogue of 16-bit numbers holds some ten fp32 tensors at a time.
 WORKING_TENSORS = 12
 
@@ -161,6 +163,12 @@ def _work(session: Session, provider: str, case: Case, inputs: Any) -> Work | No
             raise UserError(f"--providers {provider}: torch.compile does not work here: {reason}") from None
         note(f"torch.compile is left out: {reason}")
         return None
+    except Exception as failure:
+        # A checkout of others, compiled here on first use: whatever goes wrong there is no bug of this program.
+        if provider != "peer" or isinstance(failure, torch.OutOfMemoryError):
+            raise
+        reason = " ".join(str(failure).split())[:200]
+        raise UserError(f"--peer: its {session.op} does not run here: {type(failure).__name__}: {reason}") from failure
 
 
 def _clock(label: str, work: Work, setting: Setting) -> Clock:
@@ -185,6 +193,10 @@ def _check_agreement(works: dict[str, Work], setting: Setting, name: str) -> Non
         work.call(0)
     expected = works[labels[0]].result(0)
     for label in labels[1:]:
-        distance = disagreement(works[label].result(0), expected)
-        if distance > TOLERANCES[setting.dtype]:
-            raise RuntimeError(f"{name}: {label} and {labels[0]} differ by {distance:.2g} (relative L2)")
+        distances = disagreements(works[label].result(0), expected)
+        for position, distance in enumerate(distances):
+            tolerance = (PARAMETER_TOLERANCES if position else TOLERANCES)[setting.dtype]
+            if distance > tolerance:
+                raise RuntimeError(
+                    f"{name}: {label} and {labels[0]} differ by {distance:.2g} (relative L2) in result {position}"
+                )

@@ -86,13 +86,13 @@ class GraphClock:
         self.calls, self.replays = work.inputs.count, 1
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
+        # Backward kernels run on the stream of their forward pass: make all of that the captured one.
+        work.start_over()
         with torch.cuda.stream(stream):
-            # Backward kernels run on the stream of their forward pass: make that the captured one.
             work.prepare(0, self.calls)
             for index in range(min(3, self.calls)):
                 work.call(index)
         stream.synchronize()
-        work.results = [None] * self.calls
         self.captured = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.captured, stream=stream):
             for index in range(self.calls):
@@ -117,6 +117,7 @@ class EventClock:
 
     def __init__(self, work: Work) -> None:
         self.work, self.calls = work, 3
+        work.start_over()
         work.prepare(0, work.inputs.count)
         self.block()
         self.calls = max(1, math.ceil(BLOCK_SECONDS / self.block()))

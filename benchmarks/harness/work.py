@@ -83,6 +83,11 @@ class Work:
                 if index not in self._graphs:
                     self._graphs[index] = self.function(*self.inputs.arguments[index])
 
+    def start_over(self) -> None:
+        """Forgets all results and prepared graphs."""
+        self.results = [None] * self.inputs.count
+        self._graphs.clear()
+
     def call(self, index: int) -> None:
         index %= self.inputs.count
         arguments = self.inputs.arguments[index]
@@ -118,6 +123,10 @@ class CopyWork(Work):
         if not fresh:
             self.results = [torch.zeros_like(source) for source in sources]
 
+    def start_over(self) -> None:
+        if self.fresh:
+            super().start_over()
+
     def call(self, index: int) -> None:
         if self.fresh:
             super().call(index)
@@ -141,11 +150,11 @@ def copy_works(inputs: Inputs, y_shape: tuple[int, ...], setting: Setting) -> di
     return {"copy": CopyWork(sources, fresh=False), "fresh copy": CopyWork(sources, fresh=True)}
 
 
-def disagreement(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """The largest relative L2 distance of corresponding tensors; NaN is infinitely far."""
+def disagreements(found: Sequence[Tensor], expected: Sequence[Tensor]) -> list[float]:
+    """The relative L2 distances of corresponding tensors; NaN is infinitely far."""
     distances = []
     for ours, theirs in zip(found, expected, strict=True):
         a, b = ours.detach().double(), theirs.detach().double()
         distance = float((a - b).norm() / b.norm().clamp_min(1e-30))
-        distances.append(distance if distance == distance else math.inf)
-    return max(distances)
+        distances.append(math.inf if math.isnan(distance) else distance)
+    return distances

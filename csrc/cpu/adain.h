@@ -64,19 +64,5 @@ inline void write(void* values, int64_t i, double value) {
   if (values) static_cast<A*>(values)[i] = static_cast<A>(value);
 }
 
-// One plane's constants in the backward; `normalised = ((a - pivot) - mean) * rstd`.
-template <class A>
-struct Normalisation {
-  A pivot, mean, rstd, shift;
-  A gain;               // scale * rstd
-  A mean_dz, mean_dzs;  // of dz, and of dz * normalised
-};
-
-// dz at one element: the gradient before the activation of the output.
-template <class A>
-inline A slope_of_output(const Normalisation<A>& k, A centred, A dy, A output_slope) {
-  return fused(centred, k.gain, k.shift) >= A(0) ? dy : dy * output_slope;
-}
-
 }  // namespace
 }  // namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA

@@ -6,6 +6,7 @@
 #include "../api.h"
 #include "../check.h"
 #include "../status.h"
+#include "pages.h"
 
 #define STYLEGAN_FAST_DECLARE(isa)                       \
   namespace isa {                                        \
@@ -74,6 +75,14 @@ const Kernels& kernels() {
   return *k;
 }
 
+int64_t bytes_of(DType dtype) {
+  switch (dtype) {
+    case DType::f64: return 8;
+    case DType::f32: return 4;
+    default: return 2;
+  }
+}
+
 int64_t acc_bytes(DType dtype) { return dtype == DType::f64 ? 8 : 4; }
 
 void zero(void* values, int64_t bytes) {
@@ -81,6 +90,8 @@ void zero(void* values, int64_t bytes) {
 }
 
 bool empty(const AdaIN& a) { return !a.n || !a.c || !a.h || !a.w; }
+
+int64_t image_bytes(const AdaIN& a) { return a.n * a.c * a.h * a.w * bytes_of(a.dtype); }
 
 }  // namespace
 
@@ -98,7 +109,10 @@ bool set_capability(const char* name) {
 
 Status adain_forward(const AdaINForward& f, int threads) {
   if (Status status = check(f); status != Status::ok) return status;
-  if (!empty(f.op)) return kernels().adain_forward(f, threads);
+  if (!empty(f.op)) {
+    expect_writes(f.y, image_bytes(f.op));
+    return kernels().adain_forward(f, threads);
+  }
   zero(f.mean, f.op.n * f.op.c * acc_bytes(f.op.dtype));
   zero(f.rstd, f.op.n * f.op.c * acc_bytes(f.op.dtype));
   return Status::ok;
@@ -106,7 +120,10 @@ Status adain_forward(const AdaINForward& f, int threads) {
 
 Status adain_backward(const AdaINBackward& f, int threads) {
   if (Status status = check(f); status != Status::ok) return status;
-  if (!empty(f.op)) return kernels().adain_backward(f, threads);
+  if (!empty(f.op)) {
+    expect_writes(f.dx, image_bytes(f.op));
+    return kernels().adain_backward(f, threads);
+  }
   for (void* sums : {f.dscale, f.dshift, f.dbias, f.dnoise_strength})
     zero(sums, f.op.n * f.op.c * acc_bytes(f.op.dtype));
   zero(f.dnoise, f.op.n * f.op.h * f.op.w * acc_bytes(f.op.dtype));
@@ -115,22 +132,30 @@ Status adain_backward(const AdaINBackward& f, int threads) {
 
 Status bias_act_forward(const BiasActForward& f, int threads) {
   const Status status = check(f);
-  return status != Status::ok || !f.op.size ? status : kernels().bias_act_forward(f, threads);
+  if (status != Status::ok || !f.op.size) return status;
+  expect_writes(f.y, f.op.size * bytes_of(f.op.dtype));
+  return kernels().bias_act_forward(f, threads);
 }
 
 Status bias_act_backward(const BiasActBackward& f, int threads) {
   const Status status = check(f);
-  return status != Status::ok || !f.op.size ? status : kernels().bias_act_backward(f, threads);
+  if (status != Status::ok || !f.op.size) return status;
+  expect_writes(f.dx, f.op.size * bytes_of(f.op.dtype));
+  return kernels().bias_act_backward(f, threads);
 }
 
 Status bias_act_second(const BiasActSecond& f, int threads) {
   const Status status = check(f);
-  return status != Status::ok || !f.op.size ? status : kernels().bias_act_second(f, threads);
+  if (status != Status::ok || !f.op.size) return status;
+  expect_writes(f.d2x, f.op.size * bytes_of(f.op.dtype));
+  return kernels().bias_act_second(f, threads);
 }
 
 Status upfirdn2d(const UpFirDn2d& u, int threads) {
   const Status status = check(u);
-  return status != Status::ok || !u.n || !u.c ? status : kernels().upfirdn2d(u, threads);
+  if (status != Status::ok || !u.n || !u.c) return status;
+  expect_writes(u.y, u.n * u.c * u.out_h * u.out_w * bytes_of(u.dtype));
+  return kernels().upfirdn2d(u, threads);
 }
 
 }  // namespace stylegan_fast::cpu

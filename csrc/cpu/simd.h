@@ -3,6 +3,7 @@
 // standard library may be used there: their AVX-512 copy could be the one the linker keeps for the whole library.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "../api.h"
@@ -130,6 +131,20 @@ template <class T>
 inline void store(const Acc<T>* RESTRICT from, int64_t n, T* RESTRICT x) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) x[i] = from_acc<T>(from[i]);
+}
+
+// Where n results go before `store` puts them into x: x itself if it has the accumulation type.
+inline float* room_for(float* x, float*) { return x; }
+inline double* room_for(double* x, double*) { return x; }
+template <class T>
+inline float* room_for(T*, float* buffer) {
+  return buffer;
+}
+inline void store(const float* from, int64_t n, float* x) {
+  if (from != x) __builtin_memcpy(x, from, static_cast<size_t>(n) * sizeof *x);
+}
+inline void store(const double* from, int64_t n, double* x) {
+  if (from != x) __builtin_memcpy(x, from, static_cast<size_t>(n) * sizeof *x);
 }
 
 #if defined(__F16C__)

@@ -3,7 +3,7 @@
 // Both layouts are one kernel: a row is `pixels` groups of `channels` neighbouring numbers, one number when contiguous,
 // and C when channels_last. Along a row, tap k meets real pixels at a regular step: if output o reads pixel i, output
 // o + up/g reads pixel i + down/g, g being the greatest common divisor of up and down.
-#include "simd.h"
+#include "upfirdn2d_tiles.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
@@ -125,6 +125,8 @@ void resample(const UpFirDn2d& op, int threads) {
 }  // namespace
 
 Status upfirdn2d(const UpFirDn2d& op, int threads) {
+  if (op.dtype == DType::f32 && resample_tiles<float>(op, threads)) return Status::ok;
+  if (op.dtype == DType::bf16 && resample_tiles<BF16>(op, threads)) return Status::ok;
   return with_dtype(op.dtype, [&](auto t) { return resample<decltype(t)>(op, threads), Status::ok; });
 }
 

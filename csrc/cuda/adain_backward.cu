@@ -59,6 +59,23 @@ Status resident_backward(const char* entry, const AdaINBackward& p, const AdaINC
   });
 }
 
+// The gradients of an empty x that are not empty: zeros, which the kernels write where they find nothing to add.
+Status sums_over_nothing(const char* entry, const AdaINBackward& p, void* stream) {
+  const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
+  return with_columns(entry, p.op, [&](auto zero, auto columns) {
+    using T = decltype(zero);
+    Status status = Status::ok;
+    for (const PlaneSums& sums : {PlaneSums{p.dshift, p.dscale}, PlaneSums{p.dbias, p.dnoise_strength}})
+      if (status == Status::ok && planes && (sums.first || sums.second))
+        status = launch(entry, adain_merge_sums<acc_t<T>>, one_thread_each(planes), stream, PlaneSums{}, int64_t(0),
+                        planes, sums);
+    if (status == Status::ok && p.dnoise && p.op.n && pixels)
+      status = launch(entry, adain_backward_dnoise<T, columns()>, one_thread_each(pixels * columns(), p.op.n), stream,
+                      p, AdaINGrid{}, PlaneSums{});
+    return status;
+  });
+}
+
 }  // namespace
 
 // The split tier's [2, N*C] sums of dz and dz * normalised, then its [2, splits, N*C] partials, used twice.
@@ -71,7 +88,8 @@ int64_t adain_backward_workspace(const AdaINBackward& p) {
 Status adain_backward(const AdaINBackward& p, void* stream) {
   const char* entry = "adain_backward";
   const Status checked = check(p);
-  if (checked != Status::ok || empty(p.op)) return checked;
+  if (checked != Status::ok) return checked;
+  if (empty(p.op)) return sums_over_nothing(entry, p, stream);
   const AdaINChoice choice = choice_of(p);
   PlaneSums sums{p.dshift, p.dscale};  // both are there where dnoise is wanted
   Status status;

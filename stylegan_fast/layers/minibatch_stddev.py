@@ -43,7 +43,7 @@ class MinibatchStdDev(nn.Module):
 
     def group_size_for(self, batch: int) -> int:
         """The size of the groups a batch of this many samples is cut into."""
-        return max((g for g in range(1, min(self.group_size, batch) + 1) if batch % g == 0), default=1)
+        return max([1] + [g for g in range(2, min(self.group_size, batch) + 1) if batch % g == 0])
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape

@@ -1,5 +1,6 @@
 """The fused ops, one file each: the formula, the pure-PyTorch reference, the autograd function, the public call."""
 
+from stylegan_fast.ops import dispatcher  # noqa: F401 - registers torch.ops.stylegan_fast
 from stylegan_fast.ops.adain import adain
 from stylegan_fast.ops.adain_reference import adain_reference
 from stylegan_fast.ops.bias_act import bias_act, bias_act_reference

@@ -127,7 +127,7 @@ def empty_results(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class AdaIN(torch.autograd.Function):
-    """The arguments of `forward` and `launch` are those of the op ``stylegan_fast::adain``, the backend a compiled one.
+    """The arguments of `forward` and `launch` are those of the op ``stylegan_fast::adain``, with a compiled backend.
 
     x is dense and the others are as `adain` leaves them.
     """
@@ -143,7 +143,7 @@ class AdaIN(torch.autograd.Function):
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor], ops: Any) -> None:
         ctx.save_for_backward(*inputs[:6], *output[1:])
-        ctx.numbers, ctx.ops = inputs[6:], ops
+        ctx.slopes, ctx.backend, ctx.ops = inputs[6:9], inputs[9], ops
         ctx.set_materialize_grads(False)
 
     @staticmethod
@@ -158,7 +158,7 @@ class AdaIN(torch.autograd.Function):
             return (None,) * 10
         x, wanted = ctx.saved_tensors[0], ctx.needs_input_grad[:6]
         dy = dy.contiguous(memory_format=memory_format(x))
-        found = iter(ctx.ops.adain_backward(dy, *ctx.saved_tensors, *ctx.numbers, wanted))
+        found = iter(ctx.ops.adain_backward(dy, *ctx.saved_tensors, *ctx.slopes, wanted, ctx.backend))
         return (*(next(found) if want else None for want in wanted), None, None, None, None)
 
 
@@ -168,7 +168,7 @@ class AdaINBackward(torch.autograd.Function):
     @staticmethod
     def launch(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
         """The gradients of those of x, scale, shift, noise, noise_strength and bias that are wanted."""
-        parameters, mean, rstd, slopes, (backend, wanted) = others[:5], *others[5:7], others[7:10], others[10:]
+        parameters, (mean, rstd), slopes, (wanted, backend) = others[:5], others[5:7], others[7:10], others[10:]
         want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
 
         def partial(asked_for: bool) -> Tensor | None:
@@ -195,7 +195,7 @@ class AdaINBackward(torch.autograd.Function):
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Any, ops: Any) -> None:
         ctx.save_for_backward(*inputs[:7])
-        ctx.slopes, ctx.wanted = tuple(inputs[9:12]), tuple(inputs[13])
+        ctx.slopes, ctx.wanted = inputs[9:12], inputs[12]
         ctx.set_materialize_grads(False)
 
     @staticmethod

@@ -131,7 +131,7 @@ class Call(NamedTuple):
 
 
 class BiasAct(torch.autograd.Function):
-    """The arguments of `forward` and `launch` are those of the op ``stylegan_fast::bias_act``, the backend a compiled one.
+    """The arguments of `forward` and `launch` are those of the op ``stylegan_fast::bias_act``, with a compiled backend.
 
     x is dense and b as `bias_act` leaves it; likewise in the classes of the derivatives.
     """
@@ -205,9 +205,7 @@ class BiasActSecond(torch.autograd.Function):
     """d2x = ddx * dy * act''(x + b); its own derivatives are those of the formula in PyTorch."""
 
     @staticmethod
-    def launch(
-        ddx: Tensor, dy: Tensor, x: Tensor, b: Tensor | None, y: Tensor | None, *numbers: Any
-    ) -> Tensor:
+    def launch(ddx: Tensor, dy: Tensor, x: Tensor, b: Tensor | None, y: Tensor | None, *numbers: Any) -> Tensor:
         return Call(*numbers).launch("bias_act_second", x, b, ddx, dy, x, y)
 
     @staticmethod

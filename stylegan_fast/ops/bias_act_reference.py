@@ -1,4 +1,4 @@
-"""The formulas of `bias_act` and of its derivatives in plain PyTorch: the reference every compiled kernel is held against.
+"""The formulas of `bias_act` and of its derivatives in plain PyTorch: the reference for every compiled kernel.
 
 The compiled kernels' third and higher derivatives are taken from the second one here.
 """
@@ -109,9 +109,7 @@ def bias_act_reference(
     return value_reference(x, b, *check_arguments(x, b, dim, act, alpha, gain, clamp))
 
 
-def value_reference(
-    x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float
-) -> Tensor:
+def value_reference(x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float) -> Tensor:
     """`bias_act` with nothing left to its default; clamp is -1 for none."""
     y = ACTIVATIONS[act].value(_biased(x, b, dim), alpha)
     if gain != 1:

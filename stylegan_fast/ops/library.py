@@ -105,10 +105,10 @@ def obstacle_on(backend: str, device_index: int | None = None) -> str:
 def choose(op: str, x: Tensor, *others: Tensor | None, unsupported: str = "") -> str:
     """Returns how this call runs: "cuda" or "cpu", "reference", or "dispatcher".
 
-    "cuda" and "cpu" launch that kernel at once, for real strided tensors in eager mode. "dispatcher" is the op registered
-    with torch.library, for everything that must see an op instead of a pointer: torch.compile and torch.export, fake and
-    meta tensors, tensor subclasses, dispatch modes. What has to see inside the op (torch.func, torch.jit.trace,
-    forward-mode differentiation) gets "reference".
+    "cuda" and "cpu" launch that kernel at once, for real strided tensors in eager mode. "dispatcher" is the op
+    registered with torch.library, for everybody who must see an op instead of a pointer: torch.compile and
+    torch.export, fake and meta tensors, tensor subclasses, dispatch modes. Who has to see inside the op (torch.func,
+    torch.jit.trace, forward-mode differentiation) gets "reference".
 
     Args:
         op: the op's name, for messages.

@@ -82,7 +82,7 @@ def empty_result(x: Tensor, f: Tensor, call: Resampling) -> Tensor:
 
 class UpFirDn2d(torch.autograd.Function):
     """The arguments of `forward` and `launch` are those of the op ``stylegan_fast::upfirdn2d``: x, f, the fields of
-    `Resampling`, the backend, here a compiled one. x is dense and f as `upfirdn2d` leaves it."""
+    `Resampling`, and a compiled backend. x is dense and f as `upfirdn2d` leaves it."""
 
     @staticmethod
     def launch(x: Tensor, f: Tensor, *others: Any) -> Tensor:

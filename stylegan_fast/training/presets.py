@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 FACES: dict[str, dict[str, Any]] = {
-    # Faces are there from about 50 kimg on; 75 take eight to nine minutes on two cores. At these widths R1 with the
+    # Faces are there from about 50 kimg on; 60 take some eight minutes on two cores. At these widths R1 with the
     # paper's gamma of 10, tuned for 1024x1024, holds D back.
     "cpu": {
         "resolution": 32,
-        "kimg": 75.0,
+        "kimg": 60.0,
         "batch": 16,
         "lr": 0.002,
         "gamma": 1.0,
@@ -20,7 +20,7 @@ FACES: dict[str, dict[str, Any]] = {
         "channel_max": 64,
         "z_dim": 64,
         "map_depth": 4,
-        "tick": 2.5,
+        "tick": 2.0,
     },
     "mps": {"resolution": 64, "kimg": 1000.0, "channel_base": 4096, "channel_max": 256},
     "cuda": {"resolution": 128, "kimg": 5000.0},

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .adain_cases import OPTIONS, backward, check_backward, check_forward, forward, make, replace
+from .adain_cases import GRADIENTS, OPTIONS, backward, check_backward, check_forward, forward, make, replace
 from .dtypes import ALL, BF16, F16, F32, F64, DType
 from .formulas import AdaIN, AdaINResult
 
@@ -170,6 +170,15 @@ def test_an_empty_tensor_launches_nothing(program: Path, shape: tuple[int, int, 
     assert done.status == 0
     assert np.isnan(done.outputs["mean"]).all()  # as the driver left it
     assert backward(program, p, p.x, F32, False, ("dx",)).status == 0
+
+
+@pytest.mark.parametrize("channels_last", LAYOUTS)
+@pytest.mark.parametrize("shape", [(2, 3, 0, 4), (2, 0, 3, 4)], ids=str)
+def test_sums_over_nothing_are_zero(program: Path, shape: tuple[int, int, int, int], channels_last: bool) -> None:
+    p = make(shape, F32, "all")
+    done = backward(program, p, p.x, F32, channels_last, GRADIENTS)
+    assert (done.status, done.error) == (0, "")
+    assert all(not gradient.any() for gradient in done.outputs.values())
 
 
 def test_double_keeps_double_precision(program: Path) -> None:

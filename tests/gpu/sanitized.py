@@ -18,7 +18,7 @@ from .workloads import TINY, arguments, results
 
 
 def run(device: torch.device) -> int:
-    """Every workload in every dtype, aligned and not; returns how many there were. Raises where a result is not finite."""
+    """Every workload in every dtype, aligned and not; returns how many ran. Raises where a result is not finite."""
     cases = 0
     for name, work in TINY.items():
         for dtype in DTYPES:

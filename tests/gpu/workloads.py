@@ -4,7 +4,8 @@ sanitized."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,11 +35,16 @@ def _activation(act: str, shape: tuple[int, ...] = (2, 5, 7, 3), **options: floa
     return Workload(lambda x, b: bias_act(x, b, act=act, **options), (shape, (shape[1],)))
 
 
-def _resampling(taps: list[int], layout: str, **options: object) -> Workload:
-    def call(x: Tensor) -> Tensor:
-        return upfirdn2d(x, setup_filter(taps, device=x.device), **options)  # type: ignore[arg-type]
+@cache
+def _filter(taps: tuple[int, ...], device: torch.device) -> Tensor:
+    """Made once: a copy to the device waits for it, and cannot be captured."""
+    return setup_filter(taps, device=device)
 
-    return Workload(call, ((2, 3, 9, 6),), layout)
+
+def _resampling(
+    *taps: int, shape: tuple[int, ...] = (2, 3, 9, 6), layout: str = "contiguous", **options: Any
+) -> Workload:
+    return Workload(lambda x: upfirdn2d(x, _filter(taps, x.device), **options), (shape,), layout)
 
 
 # Planes of one slice and of several (from 4096 pixels contiguous, 128 channels_last), slabs of 32 channels with and
@@ -53,10 +59,10 @@ TINY = {
     **{f"bias_act, {act}": _activation(act) for act in ("elu", "selu", "softplus", "swish")},
     "bias_act, clamped": _activation("swish", gain=2.0, clamp=1.0),
     "bias_act, whole vectors": _activation("tanh", (4, 8, 32)),
-    "upfirdn2d, blur": _resampling([1, 2, 1], "contiguous", padding=1),
-    "upfirdn2d, up": _resampling([1, 3, 3, 1], "contiguous", up=2, padding=[2, 1, 2, 1], gain=4),
-    "upfirdn2d, down": _resampling([1, 3, 3, 1], "channels_last", down=2, padding=1),
-    "upfirdn2d, cropped": _resampling([1, 1], "channels_last", up=[2, 1], down=[1, 2], padding=[-1, 2, 2, -1]),
+    "upfirdn2d, blur": _resampling(1, 2, 1, padding=1),
+    "upfirdn2d, up": _resampling(1, 3, 3, 1, up=2, padding=[2, 1, 2, 1], gain=4),
+    "upfirdn2d, down": _resampling(1, 3, 3, 1, layout="channels_last", down=2, padding=1),
+    "upfirdn2d, cropped": _resampling(1, 1, layout="channels_last", up=[2, 1], down=[1, 2], padding=[-1, 2, 2, -1]),
 }
 
 # Enough blocks to be scheduled in another order every time.
@@ -64,7 +70,7 @@ LARGER = {
     "adain": _epilogue_of(2, 24, 192, 160, "contiguous"),
     "adain, channels_last": _epilogue_of(2, 70, 96, 80, "channels_last"),
     "bias_act": _activation("swish", (4, 64, 96, 80)),
-    "upfirdn2d": Workload(_resampling([1, 3, 3, 1], "", up=2, padding=[2, 1, 2, 1]).call, ((2, 64, 48, 40),)),
+    "upfirdn2d": _resampling(1, 3, 3, 1, shape=(2, 64, 48, 40), up=2, padding=[2, 1, 2, 1]),
 }
 
 
