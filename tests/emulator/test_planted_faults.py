@@ -104,7 +104,7 @@ def test_the_twin_without_the_fault_is_right(planted: Path, name: str, schedule:
 
 def adain(program: Path) -> None:
     """One case a tier: warp, block, cluster, split in both layouts."""
-    shapes = (((2, 3, 13, 11), False), ((2, 5, 16, 72), False), ((1, 2, 128, 160), False), ((1, 1, 5, 3301), False))
+    shapes = (((2, 3, 13, 11), False), ((2, 5, 16, 72), False), ((1, 2, 128, 160), False), ((1, 3, 5, 3301), False))
     for shape, channels_last in (*shapes, ((1, 33, 12, 13), True)):
         p = make(shape, F32, "all")
         check_forward(program, p, F32, channels_last)
@@ -125,13 +125,18 @@ def upfirdn2d(program: Path) -> None:
 CHECKS = {"adain": adain, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
 
 # Grids of 3 x 2 x 2 blocks at most, as if a tensor had beyond 2^31 blocks of work.
-SMALL_GRID = ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 3, max_grid_yz = 2")
+# Work larger than a grid: at most 8 x 2 x 2 blocks, or one cluster. (A plane is never cut into more slices than a grid
+# has blocks along x; the checks below have up to 8.)
+SMALL_GRID = [
+    ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 8, max_grid_yz = 2"),
+    ("adain_tiers.cuh", "max_grid_x / cluster_tier_blocks", "1"),
+]
 
 # (file, the lines as they stand, what they become), once or more.
 MUTATIONS = {
     "first barrier deleted": [("reduce.cuh", "= v;\n  __syncthreads();", "= v;")],
     # Missed only by a block that reduces again.
-    "second barrier deleted": [("reduce.cuh", "__syncthreads();  // the slots", "// the slots"), SMALL_GRID],
+    "second barrier deleted": [("reduce.cuh", "__syncthreads();  // the slots", "// the slots"), *SMALL_GRID],
     "last warp's partial missing": [("reduce.cuh", "w < warps;", "w < warps - 1;")],
     "last slice's partial missing": [("adain_split.cuh", "0; split < grid.splits;", "0; split < grid.splits - 1;")],
     "shuffle too narrow": [("reduce.cuh", "v.value[i], mask)", "v.value[i], mask, 16)")],
@@ -193,4 +198,4 @@ def test_the_real_kernels_pass_what_catches_their_faults(program: Path, op: str)
 
 @pytest.mark.parametrize("op", ["adain", pytest.param("bias_act", marks=pytest.mark.slow), "upfirdn2d"])
 def test_kernels_are_right_where_the_work_is_larger_than_a_grid(objects: Objects, op: str, tmp_path: Path) -> None:
-    CHECKS[op](objects.changed_program(tmp_path, op, [SMALL_GRID]))
+    CHECKS[op](objects.changed_program(tmp_path, op, SMALL_GRID))
