@@ -5,8 +5,12 @@
 //   SHARED(T, name, n);                  a static array of the block; never a bare __shared__
 //   DYNAMIC_SHARED(T, name, byte, n);    n elements from byte `byte` of the LaunchShape's shared_bytes
 //   shared_pointer<T>                    the type of `name`
-//   cluster_rank(), cluster_barrier(), of_block(pointer, rank)     sm_90 and up
+//   cluster_rank(), cluster_barrier(), of_block(pointer, rank)     where STYLEGAN_FAST_CLUSTERS is defined (sm_90)
+//   compute_capability(), clusters_fit<kernel>(shape)              what the device can do, for the host to choose by
 #pragma once
+
+#include <atomic>
+#include <type_traits>
 
 #include "../api.h"
 #include "../status.h"
@@ -43,6 +47,11 @@ inline LaunchShape shape_for(int threads, int64_t x, int64_t y = 1, int64_t z = 
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Defined where a kernel's code may use clusters.
+#if defined(STYLEGAN_FAST_EMULATOR) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
+#define STYLEGAN_FAST_CLUSTERS
+#endif
+
 #if defined(STYLEGAN_FAST_EMULATOR)
 
 #define SHARED(T, name, n)                  \
@@ -63,6 +72,13 @@ shared_pointer<T> of_block(shared_pointer<T> p, unsigned rank) {
   return p.of_block(rank);
 }
 
+inline int compute_capability() { return emulator::capability; }
+
+template <auto kernel>
+bool clusters_fit(const LaunchShape&) {
+  return emulator::clusters_fit;
+}
+
 // Launches and reports a refusal under the name of the op. Arguments are converted to the kernel's parameters.
 template <typename... Parameters, typename... Arguments>
 Status launch(const char* op, void (*kernel)(Parameters...), const LaunchShape& shape, void*, Arguments... arguments) {
@@ -81,7 +97,7 @@ Status launch(const char* op, void (*kernel)(Parameters...), const LaunchShape& 
 template <typename T>
 using shared_pointer = T*;
 
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(STYLEGAN_FAST_CLUSTERS)
 __device__ __forceinline__ unsigned cluster_rank() { return __clusterRelativeBlockRank(); }
 __device__ __forceinline__ void cluster_barrier() {
   __cluster_barrier_arrive();
@@ -93,6 +109,58 @@ __device__ __forceinline__ T* of_block(T* p, unsigned rank) {
 }
 #endif
 
+// Of the current device; 0 where the runtime cannot say.
+inline int compute_capability() {
+  int device = 0, major = 0, minor = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return 10 * major + minor;
+}
+
+// A launch as the runtime wants it described.
+class LaunchConfig {
+ public:
+  LaunchConfig(const LaunchShape& shape, void* stream) {
+    attribute_.id = cudaLaunchAttributeClusterDimension;
+    attribute_.val.clusterDim.x = unsigned(shape.cluster);
+    attribute_.val.clusterDim.y = attribute_.val.clusterDim.z = 1;
+    config_.gridDim = shape.blocks;
+    config_.blockDim = dim3(unsigned(shape.threads));
+    config_.dynamicSmemBytes = size_t(shape.shared_bytes);
+    config_.stream = static_cast<cudaStream_t>(stream);
+    config_.attrs = &attribute_;
+    config_.numAttrs = shape.cluster > 1 ? 1 : 0;
+  }
+  LaunchConfig(const LaunchConfig&) = delete;
+  LaunchConfig& operator=(const LaunchConfig&) = delete;
+  const cudaLaunchConfig_t* get() const { return &config_; }
+
+ private:
+  cudaLaunchAttribute attribute_{};
+  cudaLaunchConfig_t config_{};
+};
+
+// Whether the current device can hold a cluster of this launch. Each kernel and device is asked once, because the
+// driver takes microseconds to answer: always ask with the same shape.
+template <auto kernel>
+bool clusters_fit(const LaunchShape& shape) {
+  static std::atomic<signed char> answers[64];  // 0: not yet asked
+  int device = 0, count = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return cudaGetLastError(), false;
+  std::atomic<signed char>& answer = answers[device % 64];
+  if (answer == 0) {
+    const LaunchConfig config(shape, nullptr);
+    const bool fit = cudaOccupancyMaxActiveClusters(&count, kernel, config.get()) == cudaSuccess && count > 0;
+    if (!fit) cudaGetLastError();
+    answer = fit ? 1 : -1;
+  }
+  return answer > 0;
+}
+
 constexpr int64_t shared_bytes_without_asking = 48 << 10;
 
 template <typename... Parameters, typename... Arguments>
@@ -102,18 +170,8 @@ Status launch(const char* op, void (*kernel)(Parameters...), const LaunchShape& 
   if (shape.shared_bytes > shared_bytes_without_asking)
     error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared_bytes));
   if (error == cudaSuccess) {
-    cudaLaunchAttribute cluster{};
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim.x = unsigned(shape.cluster);
-    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
-    cudaLaunchConfig_t config{};
-    config.gridDim = shape.blocks;
-    config.blockDim = dim3(unsigned(shape.threads));
-    config.dynamicSmemBytes = size_t(shape.shared_bytes);
-    config.stream = static_cast<cudaStream_t>(stream);
-    config.attrs = &cluster;
-    config.numAttrs = shape.cluster > 1 ? 1 : 0;
-    error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+    const LaunchConfig config(shape, stream);
+    error = cudaLaunchKernelEx(config.get(), kernel, static_cast<Parameters>(arguments)...);
   }
   if (error == cudaSuccess) return Status::ok;
   cudaGetLastError();  // ours to report: the next caller must not find it

@@ -51,7 +51,7 @@ __device__ __forceinline__ Moments<A> shuffle_xor(const Moments<A>& v, int mask)
           __shfl_xor_sync(full_warp, v.m2, mask)};
 }
 
-// Lane 0 holds the combination of the warp.
+// Lane 0 holds the combination of the warp; where combine(a, b) is combine(b, a) to the bit, as of Sums, every lane.
 template <typename V>
 __device__ __forceinline__ V warp_reduce(V v) {
 #pragma unroll

@@ -38,12 +38,37 @@ __device__ __forceinline__ __nv_bfloat16 from_acc<__nv_bfloat16>(float v) {
   return __float2bfloat16_rn(v);
 }
 
+// A product that is never contracted into a neighbouring sum, so that computed twice it is the same number twice.
+#if defined(STYLEGAN_FAST_EMULATOR)
+inline float multiply(float a, float b) { return a * b; }
+inline double multiply(double a, double b) { return a * b; }
+#else
+__device__ __forceinline__ float multiply(float a, float b) { return __fmul_rn(a, b); }
+__device__ __forceinline__ double multiply(double a, double b) { return __dmul_rn(a, b); }
+#endif
+
+// n elements of one load or store.
+template <typename T, int n>
+struct alignas(n * sizeof(T)) Pack {
+  static constexpr int size = n;
+  T element[n];
+};
+
 // One 16-byte load or store.
 template <typename T>
-struct alignas(16) Vec {
-  static constexpr int size = 16 / sizeof(T);
-  T element[size];
-};
+using Vec = Pack<T, int(16 / sizeof(T))>;
+
+// `width` accumulators from where they lie 16-byte aligned (or anyhow, for a width of 1), 16 bytes at a time.
+template <int width, typename A>
+__device__ __forceinline__ void load_acc(const A* p, A* values) {
+  constexpr int step = width < Vec<A>::size ? width : Vec<A>::size;
+#pragma unroll
+  for (int first = 0; first < width; first += step) {
+    const auto v = *reinterpret_cast<const Pack<A, step>*>(p + first);
+#pragma unroll
+    for (int i = 0; i < step; ++i) values[first + i] = v.element[i];
+  }
+}
 
 // Whether all of these pointers may be read as Vec. Null pointers are.
 inline bool aligned16(std::initializer_list<const void*> pointers) {

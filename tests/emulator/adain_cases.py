@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -59,8 +61,16 @@ def request(p: AdaIN, dtype: DType, channels_last: bool) -> tuple[dict[str, floa
     return numbers, inputs
 
 
-def forward(program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0) -> Outcome:
+# What the emulated device says of itself, where it is not the usual one: capability, clusters_fit.
+Device = Mapping[str, float]
+USUAL: Device = MappingProxyType({})
+
+
+def forward(
+    program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0, device: Device = USUAL
+) -> Outcome:
     numbers, inputs = request(p, dtype, channels_last)
+    numbers |= device
     planes = p.x.shape[:2]
     outputs = {"y": (p.x.shape, dtype.storage), "mean": (planes, dtype.acc), "rstd": (planes, dtype.acc)}
     done = run(program, "adain_forward", numbers, inputs, outputs, offset)
@@ -68,9 +78,11 @@ def forward(program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: 
     return done
 
 
-def check_forward(program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0) -> Outcome:
+def check_forward(
+    program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0, device: Device = USUAL
+) -> Outcome:
     """y, mean and rstd against the formula in extended precision; see DESIGN for the bound."""
-    done = forward(program, p, dtype, channels_last, offset)
+    done = forward(program, p, dtype, channels_last, offset, device)
     assert (done.status, done.error) == (0, "")
     with np.errstate(all="ignore"):
         truth, own = AdaINResult(p, TRUTH), AdaINResult(p, dtype.acc)
@@ -93,11 +105,19 @@ GRADIENTS = ("dx", "dscale", "dshift", "dbias", "dnoise_strength", "dnoise")
 
 
 def backward(
-    program: Path, p: AdaIN, dy: Array, dtype: DType, channels_last: bool, wanted: tuple[str, ...], offset: int = 0
+    program: Path,
+    p: AdaIN,
+    dy: Array,
+    dtype: DType,
+    channels_last: bool,
+    wanted: tuple[str, ...],
+    offset: int = 0,
+    device: Device = USUAL,
 ) -> Outcome:
     """Runs the forward for mean and rstd, then the backward."""
-    saved = forward(program, p, dtype, channels_last, offset).outputs
+    saved = forward(program, p, dtype, channels_last, offset, device).outputs
     numbers, inputs = request(p, dtype, channels_last)
+    numbers |= device
     inputs |= {"dy": to_memory(dtype.encode(dy), channels_last), "mean": saved["mean"], "rstd": saved["rstd"]}
     n, c, h, w = p.x.shape
     shapes = {"dx": (p.x.shape, dtype.storage), "dnoise": ((n, 1, h, w), dtype.acc)}
@@ -108,11 +128,13 @@ def backward(
     return done
 
 
-def check_backward(program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0) -> Outcome:
+def check_backward(
+    program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0, device: Device = USUAL
+) -> Outcome:
     rng = np.random.default_rng(p.x.size)
     dy = dtype.decode(dtype.encode(rng.standard_normal(p.x.shape).astype(dtype.acc)))
     wanted = GRADIENTS if p.noise is not None else GRADIENTS[:-2]
-    done = backward(program, p, dy, dtype, channels_last, wanted, offset)
+    done = backward(program, p, dy, dtype, channels_last, wanted, offset, device)
     assert (done.status, done.error) == (0, "")
     with np.errstate(all="ignore"):
         result = AdaINResult(p, TRUTH)

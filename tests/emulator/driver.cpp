@@ -1,7 +1,8 @@
 // Runs one op of csrc/cuda in the emulator. stdin: lines, an `input` line followed by its bytes:
 //
 //   op NAME                       an entry point of api.h, namespace cuda
-//   number FIELD VALUE            a field of its struct; scale.stride_n and the like with a dot
+//   number FIELD VALUE            a field of its struct; scale.stride_n and the like with a dot. capability and
+//                                 clusters_fit, where given, are the device's
 //   input FIELD BYTES OFFSET      a tensor, OFFSET bytes into its allocation
 //   output FIELD BYTES OFFSET     likewise, poisoned with 0xff; every byte is written back on stdout
 //
@@ -179,6 +180,8 @@ std::string read_case() {
 
 int main() {
   const std::string op = read_case();
+  if (numbers.count("capability")) emulator::capability = int(number("capability"));
+  if (numbers.count("clusters_fit")) emulator::clusters_fit = number("clusters_fit") != 0;
   const Status status = run_under(emulator::Schedule::reverse, op);
   std::vector<std::vector<char>> reversed;
   for (Tensor& t : tensors) {

@@ -23,6 +23,10 @@ namespace emulator {
 enum class Schedule { forward, reverse };
 inline Schedule schedule = Schedule::forward;
 
+// What the device says of itself.
+inline int capability = 90;
+inline bool clusters_fit = true;
+
 struct Site {  // a place in the source
   const char* file = "";
   int line = 0;

@@ -19,7 +19,8 @@ CSRC = HERE.parent.parent / "csrc"
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or "g++"
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 FLAGS = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-DSTYLEGAN_FAST_EMULATOR"]
-OPS = ("adain", "bias_act", "upfirdn2d")
+# The .cu files of each op.
+OPS = {"adain": ("adain", "adain_backward"), "bias_act": ("bias_act",), "upfirdn2d": ("upfirdn2d",)}
 
 # The emulated threads' stacks are no leak, and a crash should end the process, not a debugger's patience.
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
@@ -54,7 +55,7 @@ class Objects:
         sources = [HERE / f"{name}.cpp" for name in ("driver", "fiber", "machine", "shared_memory")]
         sources += [CSRC / f"{name}.cpp" for name in ("status", "check")]
         # The slowest first, so that the last to finish is a short one.
-        sources = [CSRC / "cuda" / f"{op}.cu" for op in OPS] + sources
+        sources = [CSRC / "cuda" / f"{unit}.cu" for units in OPS.values() for unit in units] + sources
         self.files = {source.stem: folder / f"{source.stem}.o" for source in sources}
         compile_objects({source: self.files[source.stem] for source in sources}, CSRC)
 
@@ -66,7 +67,7 @@ class Objects:
     ) -> Path:
         """A driver whose `op` is built from a copy of csrc with each (file, old, new) replaced. `old` is unique.
 
-        Only `dtypes` are instantiated, which is what makes a build take two seconds.
+        Only `dtypes` are instantiated, which is what makes a build take seconds.
         """
         csrc = folder / "csrc"
         shutil.copytree(CSRC, csrc)
@@ -80,9 +81,9 @@ class Objects:
             if text.count(old) != 1:
                 raise ValueError(f"{name} has {text.count(old)} times, not once: {old}")
             (csrc / "cuda" / name).write_text(text.replace(old, new))
-        changed = folder / f"{op}.o"
-        compile_objects({csrc / "cuda" / f"{op}.cu": changed}, csrc)
-        return link([changed if name == op else file for name, file in self.files.items()], folder / "driver")
+        changed = {unit: folder / f"{unit}.o" for unit in OPS[op]}
+        compile_objects({csrc / "cuda" / f"{unit}.cu": target for unit, target in changed.items()}, csrc)
+        return link([changed.get(name, file) for name, file in self.files.items()], folder / "driver")
 
 
 @dataclass(frozen=True)

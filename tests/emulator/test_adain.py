@@ -6,12 +6,29 @@ import numpy as np
 import pytest
 
 from .adain_cases import GRADIENTS, OPTIONS, backward, check_backward, check_forward, forward, make, replace
-from .dtypes import ALL, BF16, F32, F64, DType
+from .dtypes import ALL, BF16, F16, F32, F64, DType
 from .formulas import AdaIN, AdaINResult
 
-# Both sides of every cut: 8 pixels per thread and batch, 32 channels per slab, and the slices of a plane, which begin
-# at 4096 pixels in contiguous planes and at 128 in channels_last.
+# Both sides of every cut of the split tier: 8 pixels per thread and batch, 32 channels per slab, and the slices of a
+# channels_last plane, which begin at 128 pixels.
 SHAPES = [(1, 1, 1, 1), (2, 3, 4, 4), (3, 1, 5, 7), (2, 33, 3, 5), (1, 31, 9, 15), (1, 2, 67, 65)]
+
+# Contiguous planes at the edges of the tiers that hold them in registers (csrc/cuda/adain_tiers.cuh): more planes than
+# a block of the warp tier has teams; 4, 8 and 32 lanes; the last plane of the warp tier and the first of the block
+# tier, with 16-byte accesses (even widths) and without; one warp and two; the largest plane of the block tier, and the
+# first and the largest of the cluster tier.
+EDGES = [
+    (3, 23, 4, 4),
+    (1, 11, 4, 8),
+    (1, 2, 3, 11),
+    (2, 3, 16, 16),
+    (1, 2, 1, 257),
+    (1, 2, 8, 33),
+    (1, 2, 31, 33),
+    (2, 1, 32, 32),
+    (1, 2, 64, 64),
+]
+LARGE_EDGES = [(1, 1, 128, 128), (1, 1, 3, 5461), (1, 1, 16385, 1), (1, 2, 32, 513), (1, 1, 256, 256)]
 LAYOUTS = [pytest.param(False, id="contiguous"), pytest.param(True, id="channels_last")]
 DTYPES = [pytest.param(dtype, id=dtype.name) for dtype in ALL]
 
@@ -25,6 +42,43 @@ def test_forward_and_backward_match_the_formula(program: Path, case: int, dtype:
     p = make(SHAPES[(pick + 1) % len(SHAPES)], dtype, OPTIONS[(pick + 1) % len(OPTIONS)])
     check_forward(program, p, dtype, channels_last)
     check_backward(program, p, dtype, channels_last)
+
+
+@pytest.mark.parametrize("case", range(len(EDGES)))
+def test_resident_tiers_are_right_at_their_edges(program: Path, case: int) -> None:
+    """A covering subset: dtypes and options rotate; every third case lies unaligned, and so without vectors."""
+    dtype = (F32, BF16, F16)[case % 3]
+    p = make(EDGES[case], dtype, OPTIONS[(case + 1) % 3])
+    check_forward(program, p, dtype, False, int(case % 4 == 3))
+    check_backward(program, p, dtype, False, int(case % 4 == 3))
+
+
+def test_a_cluster_holds_a_plane_that_no_block_can(program: Path) -> None:
+    p = make((1, 2, 128, 160), BF16, "all")
+    check_forward(program, p, BF16, False)
+    check_backward(program, p, BF16, False)
+
+
+@pytest.mark.parametrize("device", [{"capability": 80}, {"clusters_fit": 0}], ids=str)
+def test_where_clusters_cannot_run_the_split_tier_takes_their_planes(program: Path, device: dict[str, float]) -> None:
+    p = make((1, 1, 32, 516), F32, "all")
+    clustered = check_forward(program, p, F32, False).outputs["rstd"]
+    split = check_forward(program, p, F32, False, device=device).outputs["rstd"]
+    check_backward(program, p, F32, False, device=device)
+    assert np.allclose(clustered, split, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("shape", [*EDGES, *LARGE_EDGES], ids=str)
+def test_resident_tiers_are_right_at_their_edges_in_every_dtype(
+    program: Path, shape: tuple[int, int, int, int], options: str, dtype: DType
+) -> None:
+    for offset in (0, 1):
+        p = make(shape, dtype, options)
+        check_forward(program, p, dtype, False, offset)
+        check_backward(program, p, dtype, False, offset)
 
 
 @pytest.mark.slow
@@ -50,7 +104,7 @@ def test_unaligned_storage_is_as_good(program: Path, channels_last: bool) -> Non
 
 
 @pytest.mark.parametrize("channels_last", LAYOUTS)
-@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 2, 65, 66)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 2, 45, 46), (1, 1, 130, 130)], ids=str)
 def test_a_constant_plane_gives_exactly_shift(
     program: Path, shape: tuple[int, int, int, int], channels_last: bool
 ) -> None:
@@ -101,7 +155,7 @@ def test_a_non_finite_value_stays_in_its_plane(program: Path, poison: float, cha
 
 @pytest.mark.parametrize("wanted", [("dx",), ("dbias",), ("dscale", "dshift", "dnoise"), ("dshift",)], ids=str)
 def test_gradients_come_alone_as_they_come_together(program: Path, wanted: tuple[str, ...]) -> None:
-    p = make((2, 3, 65, 64), F32, "all")
+    p = make((2, 3, 12, 24), F32, "all")
     together = check_backward(program, p, F32, False).outputs
     dy = np.random.default_rng(p.x.size).standard_normal(p.x.shape).astype(np.float32)
     alone = backward(program, p, dy, F32, False, wanted).outputs

@@ -11,6 +11,7 @@ from .dtypes import F32
 from .machine import CSRC, ENVIRONMENT, HERE, EmulatorError, Objects, compile_objects, link
 from .test_bias_act import check as check_bias_act
 from .test_upfirdn2d import CASES as RESAMPLINGS
+from .test_upfirdn2d import STRIPS
 from .test_upfirdn2d import check as check_upfirdn2d
 
 # What is said about each fault, with block and thread where one of them is to blame.
@@ -102,7 +103,9 @@ def test_the_twin_without_the_fault_is_right(planted: Path, name: str, schedule:
 
 
 def adain(program: Path) -> None:
-    for shape, channels_last in (((2, 3, 13, 11), False), ((1, 2, 67, 65), False), ((1, 33, 12, 13), True)):
+    """One case a tier: warp, block, cluster, split in both layouts."""
+    shapes = (((2, 3, 13, 11), False), ((2, 5, 16, 72), False), ((1, 2, 128, 160), False), ((1, 3, 5, 3301), False))
+    for shape, channels_last in (*shapes, ((1, 33, 12, 13), True)):
         p = make(shape, F32, "all")
         check_forward(program, p, F32, channels_last)
         check_backward(program, p, F32, channels_last)
@@ -115,45 +118,66 @@ def bias_act(program: Path) -> None:
 def upfirdn2d(program: Path) -> None:
     for name in ("up and down", "blur"):
         check_upfirdn2d(program, RESAMPLINGS[name], F32, name == "blur")
+    for name in ("3 taps", "up 2, 4 taps", "down 2, 4 taps", "down 2, 4 taps, odd height"):
+        check_upfirdn2d(program, STRIPS[name], F32, False)
 
 
 CHECKS = {"adain": adain, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
 
 # Grids of 3 x 2 x 2 blocks at most, as if a tensor had beyond 2^31 blocks of work.
-SMALL_GRID = ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 3, max_grid_yz = 2")
+# Work larger than a grid: at most 8 x 2 x 2 blocks, or one cluster. (A plane is never cut into more slices than a grid
+# has blocks along x; the checks below have up to 8.)
+SMALL_GRID = [
+    ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 8, max_grid_yz = 2"),
+    ("adain_tiers.cuh", "max_grid_x / cluster_tier_blocks", "1"),
+]
 
 # (file, the lines as they stand, what they become), once or more.
 MUTATIONS = {
     "first barrier deleted": [("reduce.cuh", "= v;\n  __syncthreads();", "= v;")],
     # Missed only by a block that reduces again.
-    "second barrier deleted": [("reduce.cuh", "__syncthreads();  // the slots", "// the slots"), SMALL_GRID],
+    "second barrier deleted": [("reduce.cuh", "__syncthreads();  // the slots", "// the slots"), *SMALL_GRID],
     "last warp's partial missing": [("reduce.cuh", "w < warps;", "w < warps - 1;")],
-    "last slice's partial missing": [("adain.cuh", "0; split < grid.splits;", "0; split < grid.splits - 1;")],
+    "last slice's partial missing": [("adain_split.cuh", "0; split < grid.splits;", "0; split < grid.splits - 1;")],
     "shuffle too narrow": [("reduce.cuh", "v.value[i], mask)", "v.value[i], mask, 16)")],
     "dead lanes skip a barrier": [
-        ("adain.cuh", "    moments = block_reduce", "    if (!place.live) continue;\n    moments = block_reduce")
+        ("adain_split.cuh", "    moments = block_reduce", "    if (!place.live) continue;\n    moments = block_reduce")
     ],
+    "block's barrier deleted": [("adain_block.cuh", "= v;\n  __syncthreads();", "= v;")],
+    "block's halves do not take turns": [("adain_block.cuh", "turn_ ^= 1;\n    return", "return")],
+    "last warp's sum missing": [("adain_block.cuh", "lane < warps)", "lane < warps - 1)")],
+    "cluster's barrier deleted": [("adain_cluster.cuh", "= v;\n    cluster_barrier();", "= v;")],
+    "cluster ends too early": [("adain_cluster.cuh", "finish() const { cluster_barrier(); }", "finish() const {}")],
+    "last block's sum missing": [
+        ("adain_cluster.cuh", "rank < cluster_tier_blocks;", "rank + 1 < cluster_tier_blocks;")
+    ],
+    "lanes add up to half a plane": [("adain_warp.cuh", "mask < lanes_;", "mask < lanes_ / 2;")],
     "tail off by one": [("bias_act.cuh", "left = op.size - first,", "left = op.size - first - 1,")],
     "written past the end": [("vec.cuh", "if (i < count) p[i]", "if (i <= count) p[i]")],
     "written past the plane": [
         ("upfirdn2d.cuh", "static_cast<T*>(p.y)[i] =", "static_cast<T*>(p.y)[i + (out_x == p.out_w - 1)] =")
     ],
+    "strip written past the image": [("upfirdn2d_strips.cuh", "out_y + r >= out_h", "out_y + r > out_h")],
+    "strip's last pixel row missing": [("upfirdn2d_strips.cuh", "first_y + i < in_h", "first_y + i + 1 < in_h")],
+    "strip reads past the row": [("upfirdn2d_strips.cuh", "&& first + i < size ? to", "? to")],
     "read past the row": [("upfirdn2d.cuh", "pixel < in ? in - pixel", "pixel <= in ? in + 1 - pixel")],
 }
 # Whose check must see a fault in a file.
 OP_OF = {
-    "adain.cuh": "adain",
+    **dict.fromkeys(("adain_split.cuh", "adain_block.cuh", "adain_cluster.cuh", "adain_warp.cuh"), "adain"),
     "reduce.cuh": "adain",
     "bias_act.cuh": "bias_act",
     "vec.cuh": "bias_act",
     "upfirdn2d.cuh": "upfirdn2d",
+    "upfirdn2d_strips.cuh": "upfirdn2d",
 }
 ALWAYS = (
-    "first barrier deleted",
+    "block's barrier deleted",
+    "last block's sum missing",
     "last slice's partial missing",
-    "shuffle too narrow",
     "tail off by one",
     "written past the plane",
+    "strip's last pixel row missing",
 )
 
 
@@ -174,4 +198,4 @@ def test_the_real_kernels_pass_what_catches_their_faults(program: Path, op: str)
 
 @pytest.mark.parametrize("op", ["adain", pytest.param("bias_act", marks=pytest.mark.slow), "upfirdn2d"])
 def test_kernels_are_right_where_the_work_is_larger_than_a_grid(objects: Objects, op: str, tmp_path: Path) -> None:
-    CHECKS[op](objects.changed_program(tmp_path, op, [SMALL_GRID]))
+    CHECKS[op](objects.changed_program(tmp_path, op, SMALL_GRID))

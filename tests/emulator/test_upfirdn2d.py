@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from .dtypes import ALL, BF16, F32, TRUTH, Array, DType, assert_within, from_memory, to_memory
+from .dtypes import ALL, BF16, F16, F32, TRUTH, Array, DType, assert_within, from_memory, to_memory
 from .formulas import upfirdn2d
 from .machine import Outcome, run
 
@@ -41,6 +41,22 @@ CASES = {
     "filter larger than image": Resampling((1, 1), (1, 1), (5, 5, 6, 6), (2, 1), (7, 9)),
     "padding beyond the filter": Resampling(padding=(9, 4, 3, 8), size=(3, 2)),
     "one pixel": Resampling(size=(1, 1), filter=(1, 1)),
+}
+
+# What the strips tier takes (csrc/cuda/upfirdn2d_strips.cuh), in images as wide as its vectors ask: heights that are no
+# multiple of a strip's, one strip and several, rows beyond the end, an output that is not the usual size.
+STRIPS = {
+    "3 taps": Resampling(padding=(1, 1, 1, 1), size=(7, 24)),
+    "3 taps, one row": Resampling(padding=(1, 1, 1, 1), size=(1, 8)),
+    "3 taps, cropped below": Resampling(padding=(1, -2, 1, 1), size=(9, 16)),
+    "3 taps, padded far": Resampling(padding=(1, 9, 1, 9), size=(3, 8)),
+    "4 taps": Resampling(padding=(2, 1, 2, 1), size=(6, 16), filter=(4, 4)),
+    "4 taps, adjoint": Resampling(padding=(1, 2, 1, 2), size=(5, 16), filter=(4, 4)),
+    "up 2, 2 taps": Resampling(up=(2, 2), padding=(1, 0, 1, 0), size=(5, 16), filter=(2, 2)),
+    "up 2, 4 taps": Resampling(up=(2, 2), padding=(2, 1, 2, 1), size=(3, 12), filter=(4, 4)),
+    "down 2, 2 taps": Resampling(down=(2, 2), size=(10, 32), filter=(2, 2)),
+    "down 2, 4 taps": Resampling(down=(2, 2), padding=(1, 1, 1, 1), size=(14, 16), filter=(4, 4)),
+    "down 2, 4 taps, odd height": Resampling(down=(2, 2), padding=(1, 1, 1, 1), size=(9, 48), filter=(4, 4)),
 }
 
 
@@ -85,6 +101,15 @@ def test_every_kind_of_resampling_matches_its_definition(program: Path, name: st
     check(program, CASES[name], F32, channels_last)
 
 
+@pytest.mark.parametrize("name", STRIPS)
+def test_strips_match_the_definition(program: Path, name: str) -> None:
+    """A covering subset: dtypes rotate, the flip with them; every case lies unaligned once, and so in no strips."""
+    number = list(STRIPS).index(name)
+    p = STRIPS[name]._replace(flip_filter=number % 2 == 1)
+    check(program, p, (F32, BF16, F16)[number % 3], False)
+    check(program, p, (F32, BF16, F16)[number % 3], False, (1, 2), 1)
+
+
 @pytest.mark.parametrize("channels_last", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_and_layout_matches_the_definition(program: Path, dtype: DType, channels_last: bool) -> None:
@@ -94,12 +119,13 @@ def test_every_dtype_and_layout_matches_the_definition(program: Path, dtype: DTy
 @pytest.mark.slow
 @pytest.mark.parametrize("channels_last", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *STRIPS])
 def test_everything_matches_everywhere(program: Path, name: str, dtype: DType, channels_last: bool) -> None:
+    case = {**CASES, **STRIPS}[name]
     for planes in ((2, 3), (1, 35), (1, 1)):
         for offset in (0, 1):
             for flip in (False, True):
-                check(program, CASES[name]._replace(flip_filter=flip), dtype, channels_last, planes, offset)
+                check(program, case._replace(flip_filter=flip), dtype, channels_last, planes, offset)
 
 
 def test_unaligned_storage_is_as_good(program: Path) -> None:
@@ -115,10 +141,12 @@ def test_inserted_zeros_and_padding_never_meet_an_inf_in_the_filter(program: Pat
     assert (y[np.isfinite(y)] == 1).all()
 
 
-def test_a_nan_stays_where_the_filter_carries_it(program: Path) -> None:
-    x = np.zeros((2, 2, 6, 7), np.float32)
+@pytest.mark.parametrize("width", [7, 8], ids=["general", "strips"])
+def test_a_nan_stays_where_the_filter_carries_it(program: Path, width: int) -> None:
+    x = np.zeros((2, 2, 6, width), np.float32)
     x[1, 0, 3, 4] = np.nan
-    y = resample(program, CASES["blur"], x, np.ones((3, 3), np.float32), F32, False, 1.0, 0).outputs["y"]
+    p = CASES["blur"]._replace(size=(6, width))
+    y = resample(program, p, x, np.ones((3, 3), np.float32), F32, False, 1.0, 0).outputs["y"]
     spoilt = np.zeros_like(x, dtype=bool)
     spoilt[1, 0, 2:5, 3:6] = True
     assert np.array_equal(np.isnan(y), spoilt)

@@ -1,43 +1,21 @@
-// The backward kernels of adain's split tier; the formulas stand in adain.cuh.
+// The backward kernels of adain's split tier; the formulas stand in adain_formulas.cuh.
 #pragma once
 
-#include "adain.cuh"
+#include "adain_split.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
 
-// The gradient at one pixel, in two steps: dz needs only the pixel, dt the plane's two sums as well.
-template <typename A>
-struct PixelGradient {
-  A t, normalised, dz;
+template <typename T, int columns, typename A>
+__device__ __forceinline__ PixelGradient<A> gradient_at(const Plane<T, columns>& plane, const Style<A>& style, A x,
+                                                        A dy, int64_t pixel) {
+  return {plane.channel, style, plane.t(x, pixel), plane.pivot, dy};
+}
 
-  template <typename T, int columns>
-  __device__ __forceinline__ PixelGradient(const Plane<T, columns>& plane, const Style<A>& style, A x, A dy,
-                                           int64_t pixel) {
-    t = plane.t(x, pixel);
-    normalised = style.normalised(plane.activation(t) - plane.pivot);
-    dz = style.scale * normalised + style.shift >= A(0) ? dy : plane.output_negative_slope * dy;
-  }
-
-  // mean_dz, mean_dz_normalised: over the plane.
-  template <typename T, int columns>
-  __device__ __forceinline__ A dt(const Plane<T, columns>& plane, const Style<A>& style, A mean_dz,
-                                  A mean_dz_normalised) const {
-    const A da = style.scale * style.rstd * (dz - mean_dz - normalised * mean_dz_normalised);
-    return t >= A(0) ? da : plane.negative_slope * da;
-  }
-};
-
-// Two outputs of one kernel, [splits, N*C] each (splits = 1: the results themselves); null: not wanted.
-struct PlaneSums {
-  void* first;
-  void* second;
-};
-
-template <typename A>
-__device__ __forceinline__ void write_sums(const PlaneSums& to, int64_t i, A first, A second) {
-  if (to.first) static_cast<A*>(to.first)[i] = first;
-  if (to.second) static_cast<A*>(to.second)[i] = second;
+template <typename A, typename P>
+__device__ __forceinline__ A dt_at(const P& plane, const Style<A>& style, const PixelGradient<A>& g, A mean_dz,
+                                   A mean_dz_normalised) {
+  return dt_of(plane.channel, style, g.normalised, g.dz, g.negative, mean_dz, mean_dz_normalised);
 }
 
 template <typename T, int columns>
@@ -53,7 +31,7 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks)
 #pragma unroll 4
       for (int64_t pixel = place.first; pixel < place.end; pixel += place.step()) {
         const int64_t i = plane.at(pixel);
-        const PixelGradient<A> gradient(plane, style, to_acc(x[i]), to_acc(dy[i]), pixel);
+        const PixelGradient<A> gradient = gradient_at(plane, style, to_acc(x[i]), to_acc(dy[i]), pixel);
         sums.value[0] += gradient.dz;
         sums.value[1] += gradient.dz * gradient.normalised;
       }
@@ -96,8 +74,8 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks)
 #pragma unroll 4
       for (int64_t pixel = place.first; pixel < place.end; pixel += place.step()) {
         const int64_t i = plane.at(pixel);
-        const PixelGradient<A> gradient(plane, style, to_acc(x[i]), to_acc(dy[i]), pixel);
-        const A dt = gradient.dt(plane, style, mean_dz, mean_dz_normalised);
+        const PixelGradient<A> gradient = gradient_at(plane, style, to_acc(x[i]), to_acc(dy[i]), pixel);
+        const A dt = dt_at(plane, style, gradient, mean_dz, mean_dz_normalised);
         if (dx) dx[i] = from_acc<T>(dt);
         totals.value[0] += dt;
         if (plane.noise) totals.value[1] += dt * plane.noise[pixel];
@@ -124,10 +102,11 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks)
       for (int64_t c = first_c; c < p.op.c; c += columns) {
         const Plane<T, columns> plane(p.op, n, c);
         const Style<A> style(p.op, p.mean, p.rstd, n, c);
-        const PixelGradient<A> gradient(plane, style, to_acc(x[plane.at(pixel)]), to_acc(dy[plane.at(pixel)]), pixel);
+        const int64_t i = plane.at(pixel);
+        const PixelGradient<A> gradient = gradient_at(plane, style, to_acc(x[i]), to_acc(dy[i]), pixel);
         const A mean_dz = static_cast<const A*>(sums.first)[n * p.op.c + c] * per_pixel;
         const A mean_dz_normalised = static_cast<const A*>(sums.second)[n * p.op.c + c] * per_pixel;
-        total.value[0] += gradient.dt(plane, style, mean_dz, mean_dz_normalised) * plane.strength;
+        total.value[0] += dt_at(plane, style, gradient, mean_dz, mean_dz_normalised) * plane.channel.strength;
       }
       if (columns > 1) total = warp_reduce(total);
       if (first_c == 0) static_cast<A*>(p.dnoise)[n * pixels + pixel] = total.value[0];

@@ -1,23 +1,18 @@
-// adain, the split tier: right for every size, dtype and both layouts; nothing has to fit anywhere.
+// adain, the split tier: right for every size, dtype and both layouts; nothing has to fit anywhere. The formulas stand
+// in adain_formulas.cuh.
 //
 //   forward    stats   each block reduces a slice of a plane to (count, mean, M2)       reads x
 //              merge   the slices of a plane, in order                                  (only where there are several)
-//              apply   y = output_lrelu(scale * (a - mean) * rstd + shift)              reads x, writes y
-//   backward   sums    S1 = sum dz, S2 = sum dz * normalised                            reads x, dy
-//              apply   da = scale * rstd * (dz - S1/M - normalised * S2/M),  dx = dt    reads x, dy, writes dx
-//                      and the plane sums of dt (dbias) and dt * noise
+//              apply   y                                                                reads x, writes y
+//   backward   sums    S1 and S2                                                        reads x, dy
+//              apply   dx, and the plane sums of dt and dt * noise                      reads x, dy, writes dx
 //              dnoise  sum over c of dt * noise_strength                                only if asked for
-//   with       t = x + noise_strength * noise + bias,  a = lrelu(t),  normalised = (a - mean) * rstd,
-//              z = scale * normalised + shift,  dz = dy * output_lrelu'(z),  dt = da * lrelu'(t).
-//
-// Everything is computed relative to the plane's pivot p = a[0]: `mean` is that of a - p. A constant plane is then
-// exactly 0 before scale and shift, which neither E[a^2] - E[a]^2 nor a two-pass sum in fp32 gives.
 //
 // columns = 1: contiguous planes, a block walks the pixels of one. columns = 32: channels_last, a warp's lanes are 32
 // neighbouring channels, its warps take turns at the pixels; lanes beyond C only keep the barriers company.
 #pragma once
 
-#include "reduce.cuh"
+#include "adain_formulas.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
@@ -75,53 +70,29 @@ struct Place {
   }
 };
 
-// The constants of one plane, and the formula of one pixel.
+// A plane as a slice's threads see it.
 template <typename T, int columns>
 struct Plane {
   using A = acc_t<T>;
-  A strength, bias, negative_slope, output_negative_slope, pivot;
+  Channel<A> channel;
   const A* noise;
   int64_t base, stride;  // of pixel 0, and from pixel to pixel
+  A pivot;
 
-  __device__ Plane(const AdaIN& op, int64_t n, int64_t c) {
+  __device__ Plane(const AdaIN& op, int64_t n, int64_t c) : channel(op, c), noise(noise_of<A>(op, n)) {
     const int64_t pixels = op.h * op.w;
-    strength = op.noise ? static_cast<const A*>(op.noise_strength)[c] : A(0);
-    bias = op.bias ? static_cast<const A*>(op.bias)[c] : A(0);
-    noise = op.noise ? static_cast<const A*>(op.noise) + n * op.noise_stride_n : nullptr;
-    negative_slope = A(op.negative_slope);
-    output_negative_slope = A(op.output_negative_slope);
     base = columns == 1 ? (n * op.c + c) * pixels : n * pixels * op.c + c;
     stride = columns == 1 ? 1 : op.c;
-    pivot = activation(t(to_acc(static_cast<const T*>(op.x)[base]), 0));
+    pivot = channel.activation(t(to_acc(static_cast<const T*>(op.x)[base]), 0));
   }
 
   __device__ __forceinline__ int64_t at(int64_t pixel) const { return base + pixel * stride; }
-  __device__ __forceinline__ A t(A x, int64_t pixel) const { return (noise ? x + strength * noise[pixel] : x) + bias; }
-  __device__ __forceinline__ A activation(A t) const { return t >= A(0) ? t : negative_slope * t; }
-};
-
-// What the normalisation adds to a plane once its statistics are known.
-template <typename A>
-struct Style {
-  A mean, rstd, scale, shift;
-
-  __device__ Style(const AdaIN& op, const void* means, const void* rstds, int64_t n, int64_t c) {
-    mean = static_cast<const A*>(means)[n * op.c + c];
-    rstd = static_cast<const A*>(rstds)[n * op.c + c];
-    scale = parameter(op.scale, n, c, A(1));
-    shift = parameter(op.shift, n, c, A(0));
-  }
-
-  __device__ static A parameter(const PlaneParameter& p, int64_t n, int64_t c, A left_out) {
-    return p.data ? static_cast<const A*>(p.data)[n * p.stride_n + c * p.stride_c] : left_out;
-  }
-  __device__ __forceinline__ A normalised(A from_pivot) const { return (from_pivot - mean) * rstd; }
+  __device__ __forceinline__ A t(A x, int64_t pixel) const { return channel.t(x, noise ? noise[pixel] : A(0)); }
 };
 
 template <typename A, typename M>
-__device__ void write_statistics(const AdaINForward& p, int64_t plane, const Moments<M>& moments) {
-  static_cast<A*>(p.mean)[plane] = A(moments.mean);
-  static_cast<A*>(p.rstd)[plane] = A(M(1) / sqrt(moments.m2 / moments.count + M(p.op.eps)));
+__device__ __forceinline__ void write_moments(const AdaINForward& p, int64_t plane, const Moments<M>& moments) {
+  write_statistics(p, plane, A(moments.mean), A(rstd_of(p, moments.m2, moments.count)));
 }
 
 // Moments of this thread's pixels, relative to the pivot: a batch is summed in two passes in registers, then merged.
@@ -137,7 +108,7 @@ __device__ Moments<acc_t<T>> moments_of(const T* x, const Plane<T, columns>& pla
       const int64_t pixel = first + i * place.step();
       value[i] = A(0);
       if (pixel >= place.end) continue;
-      value[i] = plane.activation(plane.t(to_acc(x[plane.at(pixel)]), pixel)) - plane.pivot;
+      value[i] = plane.channel.activation(plane.t(to_acc(x[plane.at(pixel)]), pixel)) - plane.pivot;
       count += A(1);
       sum += value[i];
     }
@@ -152,7 +123,7 @@ __device__ Moments<acc_t<T>> moments_of(const T* x, const Plane<T, columns>& pla
 
 // partials: [splits, N*C] Moments, or null where a plane is one slice.
 template <typename T, int columns>
-__global__ void __launch_bounds__(adain_threads, adain_blocks)
+__global__ void __launch_bounds__(adain_threads, std::is_same<T, double>::value ? 2 : adain_blocks)
     adain_stats(AdaINForward p, AdaINGrid grid, void* partials) {
   using A = acc_t<T>;
   for (Place<columns> place(p.op, grid); place.inside(p.op); place.next(p.op, grid)) {
@@ -164,7 +135,7 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks)
     moments = block_reduce<columns>(moments);
     if (!place.leads()) continue;
     if (partials) static_cast<Moments<A>*>(partials)[place.partial(p.op)] = moments;
-    else write_statistics<A>(p, place.partial(p.op), moments);
+    else write_moments<A>(p, place.partial(p.op), moments);
   }
 }
 
@@ -180,7 +151,7 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks)
       const Moments<A> slice = static_cast<const Moments<A>*>(partials)[split * planes + plane];
       total = combine(total, Moments<double>{slice.count, slice.mean, slice.m2});
     }
-    write_statistics<A>(p, plane, total);
+    write_moments<A>(p, plane, total);
   }
 }
 
@@ -196,9 +167,8 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks)
     const Style<A> style(p.op, p.mean, p.rstd, place.n, place.c);
 #pragma unroll 4
     for (int64_t pixel = place.first; pixel < place.end; pixel += place.step()) {
-      const A a = plane.activation(plane.t(to_acc(x[plane.at(pixel)]), pixel));
-      const A z = style.scale * style.normalised(a - plane.pivot) + style.shift;
-      y[plane.at(pixel)] = from_acc<T>(z >= A(0) ? z : plane.output_negative_slope * z);
+      const A a = plane.channel.activation(plane.t(to_acc(x[plane.at(pixel)]), pixel));
+      y[plane.at(pixel)] = from_acc<T>(plane.channel.output(style.z(style.normalised(a - plane.pivot))));
     }
   }
 }

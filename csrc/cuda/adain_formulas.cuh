@@ -1,0 +1,109 @@
+// adain's formulas, which every tier computes alike:
+//
+//   t = x + noise_strength * noise + bias,  a = lrelu(t),  normalised = (a - mean) * rstd
+//   z = scale * normalised + shift,  y = output_lrelu(z)
+//   dz = dy * output_lrelu'(z),  S1 = sum dz,  S2 = sum dz * normalised                 (dshift and dscale)
+//   da = scale * rstd * (dz - S1/M - normalised * S2/M),  dx = dt = da * lrelu'(t)
+//   dbias = sum dt,  dnoise_strength = sum dt * noise
+//
+// Everything is computed relative to the plane's pivot p = a[0]: `mean` is that of a - p. A constant plane is then
+// exactly 0 before scale and shift, which neither E[a^2] - E[a]^2 nor a two-pass sum in fp32 gives. For that, t and a
+// must round alike wherever they are computed: products are explicitly fused or explicitly not.
+#pragma once
+
+#include "reduce.cuh"
+
+namespace stylegan_fast {
+namespace cuda {
+
+// What a layer does to one channel before the normalisation, and after it.
+template <typename A>
+struct Channel {
+  A strength, bias, negative_slope, output_negative_slope;
+
+  __device__ __forceinline__ Channel(const AdaIN& op, int64_t c) {
+    strength = op.noise ? static_cast<const A*>(op.noise_strength)[c] : A(0);
+    bias = op.bias ? static_cast<const A*>(op.bias)[c] : A(0);
+    negative_slope = A(op.negative_slope);
+    output_negative_slope = A(op.output_negative_slope);
+  }
+
+  // noise: 0 where there is none.
+  __device__ __forceinline__ A t(A x, A noise) const { return fma(strength, noise, x) + bias; }
+  __device__ __forceinline__ A activation(A t) const { return t >= A(0) ? t : multiply(negative_slope, t); }
+  __device__ __forceinline__ A output(A z) const { return z >= A(0) ? z : output_negative_slope * z; }
+};
+
+// The noise of a sample; null: none.
+template <typename A>
+__device__ __forceinline__ const A* noise_of(const AdaIN& op, int64_t n) {
+  return op.noise ? static_cast<const A*>(op.noise) + n * op.noise_stride_n : nullptr;
+}
+
+template <typename A>
+__device__ __forceinline__ A parameter(const PlaneParameter& p, int64_t n, int64_t c, A left_out) {
+  return p.data ? static_cast<const A*>(p.data)[n * p.stride_n + c * p.stride_c] : left_out;
+}
+
+// What the normalisation adds to a plane once its statistics are known.
+template <typename A>
+struct Style {
+  A mean, rstd, scale, shift;
+
+  __device__ __forceinline__ Style(const AdaIN& op, A mean, A rstd, int64_t n, int64_t c)
+      : mean(mean), rstd(rstd), scale(parameter(op.scale, n, c, A(1))), shift(parameter(op.shift, n, c, A(0))) {}
+
+  __device__ __forceinline__ Style(const AdaIN& op, const void* means, const void* rstds, int64_t n, int64_t c)
+      : Style(op, static_cast<const A*>(means)[n * op.c + c], static_cast<const A*>(rstds)[n * op.c + c], n, c) {}
+
+  __device__ __forceinline__ A normalised(A from_pivot) const { return (from_pivot - mean) * rstd; }
+  __device__ __forceinline__ A z(A normalised) const { return fma(scale, normalised, shift); }
+};
+
+// m2: the sum of squared deviations from `mean`, which is that of a - pivot.
+template <typename A>
+__device__ __forceinline__ A rstd_of(const AdaINForward& p, A m2, A count) {
+  return A(1) / sqrt(m2 / count + A(p.op.eps));
+}
+
+template <typename A>
+__device__ __forceinline__ void write_statistics(const AdaINForward& p, int64_t plane, A mean, A rstd) {
+  static_cast<A*>(p.mean)[plane] = mean;
+  static_cast<A*>(p.rstd)[plane] = rstd;
+}
+
+// The gradient at one pixel, in two steps: dz needs only the pixel, dt the plane's two sums as well.
+template <typename A>
+struct PixelGradient {
+  A normalised, dz;
+  bool negative;  // t is, or NaN
+
+  __device__ __forceinline__ PixelGradient(const Channel<A>& channel, const Style<A>& style, A t, A pivot, A dy) {
+    negative = !(t >= A(0));
+    normalised = style.normalised(channel.activation(t) - pivot);
+    dz = style.z(normalised) >= A(0) ? dy : channel.output_negative_slope * dy;
+  }
+};
+
+// mean_dz, mean_dz_normalised: over the plane.
+template <typename A>
+__device__ __forceinline__ A dt_of(const Channel<A>& channel, const Style<A>& style, A normalised, A dz, bool negative,
+                                   A mean_dz, A mean_dz_normalised) {
+  const A da = style.scale * style.rstd * (dz - mean_dz - normalised * mean_dz_normalised);
+  return negative ? channel.negative_slope * da : da;
+}
+
+// Two outputs of one kernel, one value a plane and slice; null: not wanted.
+struct PlaneSums {
+  void* first;
+  void* second;
+};
+
+template <typename A>
+__device__ __forceinline__ void write_sums(const PlaneSums& to, int64_t i, A first, A second) {
+  if (to.first) static_cast<A*>(to.first)[i] = first;
+  if (to.second) static_cast<A*>(to.second)[i] = second;
+}
+
+}  // namespace cuda
+}  // namespace stylegan_fast

@@ -1,0 +1,187 @@
+// adain where a contiguous plane is held in the registers of the threads that share it: one read of x (and dy), one
+// write. What differs between the tiers is who shares a plane and how they add up: a Team, see adain_warp.cuh,
+// adain_block.cuh and adain_cluster.cuh.
+//
+//   leads()                  true in one thread of those that share a plane
+//   first_pack(chunks)       the first of a thread's packs in its plane; the next are pack_step() apart
+//   first(), index(), step() the plane to begin with is first() + index(), the next is step() further; first() is the
+//                            same for all threads that meet at a barrier
+//   sum(v)                   over the team, the same bits in each of its threads
+//   finish()                 before a thread ends
+//
+// A thread holds `chunks` packs of `width` pixels: 16 bytes' worth, or 1 where pointers or sizes do not allow it. Lanes
+// hold neighbouring packs, so that a warp reads 512 bytes in a row. Where pack_step() is a constant the distances
+// between packs become part of the load instructions, not registers.
+#pragma once
+
+#include "adain_formulas.cuh"
+
+namespace stylegan_fast {
+namespace cuda {
+
+// Planes are counted in 32 bits: a 64-bit division is a call, and ptxas spills around it.
+constexpr int64_t most_resident_planes = int64_t(1) << 31;
+
+// Packs of x and of dy that the backward has under way while it works on another, out of what its values leave of 128
+// registers: 8 values in flight of each. All of a thread's packs at a time spill.
+template <int width>
+constexpr int packs_ahead = width == 8 ? 1 : 2;
+
+template <typename Team>
+__device__ __forceinline__ int pack_at(const Team& team, int chunks, int k) {
+  return team.first_pack(chunks) + k * team.pack_step();
+}
+
+// f(k, pixel) for each of the thread's packs that lies in the plane.
+template <int width, int chunks, typename Team, typename F>
+__device__ __forceinline__ void for_packs(const Team& team, int pixels, F f) {
+#pragma unroll
+  for (int k = 0; k < chunks; ++k) {
+    const int pixel = pack_at(team, chunks, k) * width;
+    if (pixel < pixels) f(k, pixel);
+  }
+}
+
+template <int width, typename A>
+__device__ __forceinline__ void load_noise(const A* noise, int pixel, A* values) {
+  if (noise) {
+    load_acc<width>(noise + pixel, values);
+  } else {
+#pragma unroll
+    for (int i = 0; i < width; ++i) values[i] = A(0);
+  }
+}
+
+template <typename T, int width, int chunks, typename Team>
+__device__ __forceinline__ void resident_forward(const AdaINForward& p, Team team) {
+  using A = acc_t<T>;
+  using V = Pack<T, width>;
+  const int pixels = int(p.op.h * p.op.w);
+  const unsigned channels = unsigned(p.op.c), planes = unsigned(p.op.n) * channels;
+  for (unsigned first = team.first(); first < planes; first += team.step()) {
+    const bool live = first + team.index() < planes;
+    const unsigned plane = live ? first + team.index() : planes - 1;  // who has none reads the last one, and is silent
+    const unsigned n = plane / channels, c = plane - n * channels;
+    const T* const x = static_cast<const T*>(p.op.x) + int64_t(plane) * pixels;
+    T* const y = static_cast<T*>(p.y) + int64_t(plane) * pixels;
+    const Channel<A> channel(p.op, c);
+    const A* const noise = noise_of<A>(p.op, n);
+
+    constexpr int ahead = width == 1 && chunks > 4 ? 4 : chunks;  // or the addresses take the registers
+    V raw[ahead];
+    const auto read = [&](int k) {
+      const int pixel = pack_at(team, chunks, k) * width;
+      if (k < chunks && pixel < pixels) raw[k % ahead] = *reinterpret_cast<const V*>(x + pixel);
+    };
+#pragma unroll
+    for (int k = 0; k < ahead; ++k) read(k);
+    const A pivot = channel.activation(channel.t(to_acc(x[0]), noise ? noise[0] : A(0)));
+    A value[chunks][width];  // a - pivot
+    Sums<A, 1> sum{{A(0)}};
+    for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
+      const V pack = raw[k % ahead];
+      read(k + ahead);
+      A noises[width];
+      load_noise<width>(noise, pixel, noises);
+#pragma unroll
+      for (int i = 0; i < width; ++i) {
+        value[k][i] = channel.activation(channel.t(to_acc(pack.element[i]), noises[i])) - pivot;
+        sum.value[0] += value[k][i];
+      }
+    });
+    const A mean = team.sum(sum).value[0] / A(pixels);
+    Sums<A, 1> m2{{A(0)}};
+    for_packs<width, chunks>(team, pixels, [&](int k, int) {
+#pragma unroll
+      for (int i = 0; i < width; ++i) m2.value[0] += (value[k][i] - mean) * (value[k][i] - mean);
+    });
+    const A rstd = rstd_of(p, team.sum(m2).value[0], A(pixels));
+    if (!live) continue;
+    if (team.leads()) write_statistics(p, plane, mean, rstd);
+    const Style<A> style(p.op, mean, rstd, n, c);
+    for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
+      V v;
+#pragma unroll
+      for (int i = 0; i < width; ++i)
+        v.element[i] = from_acc<T>(channel.output(style.z(style.normalised(value[k][i]))));
+      *reinterpret_cast<V*>(y + pixel) = v;
+    });
+  }
+  team.finish();
+}
+
+template <typename T, int width, int chunks, typename Team>
+__device__ __forceinline__ void resident_backward(const AdaINBackward& p, Team team) {
+  using A = acc_t<T>;
+  using V = Pack<T, width>;
+  static_assert(width * chunks <= 32, "the signs of t are kept in 32 bits");
+  const int pixels = int(p.op.h * p.op.w);
+  const unsigned channels = unsigned(p.op.c), planes = unsigned(p.op.n) * channels;
+  for (unsigned first = team.first(); first < planes; first += team.step()) {
+    const bool live = first + team.index() < planes;
+    const unsigned plane = live ? first + team.index() : planes - 1;
+    const unsigned n = plane / channels, c = plane - n * channels;
+    const T* const x = static_cast<const T*>(p.op.x) + int64_t(plane) * pixels;
+    const T* const dy = static_cast<const T*>(p.dy) + int64_t(plane) * pixels;
+    const Channel<A> channel(p.op, c);
+    const Style<A> style(p.op, p.mean, p.rstd, n, c);
+    const A* const noise = noise_of<A>(p.op, n);
+
+    constexpr int ahead = chunks < packs_ahead<width> ? chunks : packs_ahead<width>;
+    V raw_x[ahead], raw_dy[ahead];
+    const auto read = [&](int k) {
+      const int pixel = pack_at(team, chunks, k) * width;
+      if (k >= chunks || pixel >= pixels) return;
+      raw_x[k % ahead] = *reinterpret_cast<const V*>(x + pixel);
+      raw_dy[k % ahead] = *reinterpret_cast<const V*>(dy + pixel);
+    };
+#pragma unroll
+    for (int k = 0; k < ahead; ++k) read(k);
+    const A pivot = channel.activation(channel.t(to_acc(x[0]), noise ? noise[0] : A(0)));
+    A normalised[chunks][width], dz[chunks][width];
+    unsigned negative = 0;
+    Sums<A, 2> sums{{A(0), A(0)}};  // of dz and dz * normalised
+    for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
+      const V x_pack = raw_x[k % ahead], dy_pack = raw_dy[k % ahead];
+      read(k + ahead);
+      A noises[width];
+      load_noise<width>(noise, pixel, noises);
+#pragma unroll
+      for (int i = 0; i < width; ++i) {
+        const PixelGradient<A> gradient(channel, style, channel.t(to_acc(x_pack.element[i]), noises[i]), pivot,
+                                        to_acc(dy_pack.element[i]));
+        normalised[k][i] = gradient.normalised;
+        dz[k][i] = gradient.dz;
+        negative |= unsigned(gradient.negative) << (k * width + i);
+        sums.value[0] += gradient.dz;
+        sums.value[1] += gradient.dz * gradient.normalised;
+      }
+    });
+    sums = team.sum(sums);
+    if (live && team.leads()) write_sums({p.dshift, p.dscale}, plane, sums.value[0], sums.value[1]);
+    const A mean_dz = sums.value[0] / A(pixels), mean_dz_normalised = sums.value[1] / A(pixels);
+    Sums<A, 2> totals{{A(0), A(0)}};  // of dt and dt * noise
+    for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
+      A noises[width];
+      load_noise<width>(p.dnoise_strength ? noise : nullptr, pixel, noises);
+      V v;
+#pragma unroll
+      for (int i = 0; i < width; ++i) {
+        const bool below = negative >> (k * width + i) & 1u;
+        const A dt = dt_of(channel, style, normalised[k][i], dz[k][i], below, mean_dz, mean_dz_normalised);
+        v.element[i] = from_acc<T>(dt);
+        totals.value[0] += dt;
+        totals.value[1] += dt * noises[i];
+      }
+      if (live && p.dx) *reinterpret_cast<V*>(static_cast<T*>(p.dx) + int64_t(plane) * pixels + pixel) = v;
+    });
+    if (!p.dbias && !p.dnoise_strength) continue;
+    totals = team.sum(totals);
+    if (live && team.leads())
+      write_sums({p.dbias, p.dnoise_strength}, plane, totals.value[0], totals.value[1]);
+  }
+  team.finish();
+}
+
+}  // namespace cuda
+}  // namespace stylegan_fast
