@@ -81,7 +81,7 @@ def forward(
 def check_forward(
     program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0, device: Device = USUAL
 ) -> Outcome:
-    """y, mean and rstd against the formula in extended precision; see DESIGN for the bound."""
+    """y, mean and rstd against the formula in extended precision; see section 3 of docs/kernels.md for the bound."""
     done = forward(program, p, dtype, channels_last, offset, device)
     assert (done.status, done.error) == (0, "")
     with np.errstate(all="ignore"):
