@@ -64,7 +64,7 @@ def adain(
         TypeError, ValueError: an argument of the wrong type, shape or device.
         RuntimeError: the backend named with `use_backend` cannot run this call.
     """
-    check_arguments(x, scale, shift, noise, noise_strength, bias)
+    check_arguments(x, scale, shift, noise, noise_strength, bias, eps)
     way = library.choose("adain", x, scale, shift, noise, noise_strength, bias)
     if way == "reference":
         return adain_reference(
@@ -92,7 +92,8 @@ def adain(
     if way == "dispatcher":
         op = torch.ops.stylegan_fast.adain
         return op(x, scale, shift, noise, noise_strength, bias, *slopes, library.current_backend())[0]
-    return AdaIN.apply(x, scale, shift, noise, noise_strength, bias, *slopes, way)
+    inputs = (x, scale, shift, noise, noise_strength, bias, *slopes, way)
+    return AdaIN.apply(*inputs) if torch.is_grad_enabled() else AdaIN.launch(*inputs)[0]
 
 
 def _per_plane(parameter: Tensor | None, x: Tensor, acc: torch.dtype) -> Tensor | None:
@@ -120,10 +121,17 @@ def _kernel_arguments(x: Tensor, parameters: OptionalTensors, slopes: Slopes) ->
     )
 
 
-def empty_results(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """y, and mean (relative to the plane's first activation) and rstd ``[N, C]``, all without values yet."""
-    mean = torch.empty(x.shape[:2], dtype=acc_dtype(x.dtype), device=x.device)
-    return torch.empty_like(x, memory_format=memory_format(x)), mean, torch.empty_like(mean)
+def empty_results(x: Tensor) -> tuple[Tensor, Tensor]:
+    """y and the statistics ``[2, N, C]``, mean (relative to the plane's first activation) and rstd, without values."""
+    # One allocation for both: on small planes allocations are most of the time.
+    statistics = torch.empty([2, *x.shape[:2]], dtype=acc_dtype(x.dtype), device=x.device)
+    return torch.empty_like(x), statistics
+
+
+def _addresses(statistics: Tensor) -> tuple[int, int]:
+    """Those of mean and rstd."""
+    first = statistics.data_ptr()
+    return first, first + statistics.stride(0) * statistics.element_size()
 
 
 class AdaIN(torch.autograd.Function):
@@ -133,16 +141,16 @@ class AdaIN(torch.autograd.Function):
     """
 
     @staticmethod
-    def launch(x: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def launch(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
         parameters, slopes, backend = others[:5], others[5:8], others[8]
-        results = empty_results(x)
+        y, statistics = empty_results(x)
         arguments = _kernel_arguments(x, parameters, slopes)
-        library.launch(backend, "adain_forward", x, *arguments, *map(library.address, results))
-        return results
+        library.launch(backend, "adain_forward", x, *arguments, y.data_ptr(), *_addresses(statistics))
+        return y, statistics
 
     @staticmethod
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor], ops: Any) -> None:
-        ctx.save_for_backward(*inputs[:6], *output[1:])
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor], ops: Any) -> None:
+        ctx.save_for_backward(*inputs[:6], output[1])
         ctx.slopes, ctx.backend, ctx.ops = inputs[6:9], inputs[9], ops
         ctx.set_materialize_grads(False)
 
@@ -168,20 +176,20 @@ class AdaINBackward(torch.autograd.Function):
     @staticmethod
     def launch(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
         """The gradients of those of x, scale, shift, noise, noise_strength and bias that are wanted."""
-        parameters, (mean, rstd), slopes, (wanted, backend) = others[:5], others[5:7], others[7:10], others[10:]
+        parameters, statistics, slopes, (wanted, backend) = others[:5], others[5], others[6:9], others[9:]
         want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
 
         def partial(asked_for: bool) -> Tensor | None:
-            return torch.empty_like(mean) if asked_for else None
+            return statistics.new_empty(x.shape[:2]) if asked_for else None
 
         dx = torch.empty_like(x) if want_x else None
         # The reduction over channels reads the two plane sums of all of them.
         dscale, dshift = partial(want_scale or want_noise), partial(want_shift or want_noise)
         dbias, dnoise_strength = partial(want_bias), partial(want_strength)
-        dnoise = mean.new_empty([x.shape[0], 1, *x.shape[2:]]) if want_noise else None
+        dnoise = statistics.new_empty([x.shape[0], 1, *x.shape[2:]]) if want_noise else None
         arguments = _kernel_arguments(x, parameters, slopes)
-        buffers = (dy, mean, rstd, dx, dscale, dshift, dbias, dnoise_strength, dnoise)
-        library.launch(backend, "adain_backward", x, *arguments, *map(library.address, buffers))
+        buffers = map(library.address, (dx, dscale, dshift, dbias, dnoise_strength, dnoise))
+        library.launch(backend, "adain_backward", x, *arguments, dy.data_ptr(), *_addresses(statistics), *buffers)
         gradients = (
             dx,
             dscale if want_scale else None,
@@ -195,7 +203,7 @@ class AdaINBackward(torch.autograd.Function):
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Any, ops: Any) -> None:
         ctx.save_for_backward(*inputs[:7])
-        ctx.slopes, ctx.wanted = inputs[9:12], inputs[12]
+        ctx.slopes, ctx.wanted = inputs[8:11], inputs[11]
         ctx.set_materialize_grads(False)
 
     @staticmethod
@@ -210,7 +218,7 @@ class AdaINBackward(torch.autograd.Function):
             return wanted_gradients_reference(dy, x, parameters, ctx.slopes, ctx.wanted)
 
         found = differentiate(formula, ctx.saved_tensors, ctx.needs_input_grad, output_gradients)
-        return (*found, *(None,) * 7)
+        return (*found, *(None,) * 6)
 
 
 # Where the next order of derivatives is found in eager mode; under the name it has in torch.ops.stylegan_fast.

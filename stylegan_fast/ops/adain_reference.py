@@ -29,14 +29,14 @@ def adain_reference(
     output_negative_slope: float = 1.0,
 ) -> Tensor:
     """`adain` in plain PyTorch: arguments, result and errors are the same."""
-    check_arguments(x, scale, shift, noise, noise_strength, bias)
+    check_arguments(x, scale, shift, noise, noise_strength, bias, eps)
     return results_reference(
         x, (scale, shift, noise, noise_strength, bias), (negative_slope, eps, output_negative_slope)
     )[0]
 
 
-def results_reference(x: Tensor, parameters: OptionalTensors, slopes: Slopes) -> tuple[Tensor, Tensor, Tensor]:
-    """y, and as the kernels keep them for the backward ``[N, C]``: the mean relative to the plane's first activation,
+def results_reference(x: Tensor, parameters: OptionalTensors, slopes: Slopes) -> tuple[Tensor, Tensor]:
+    """y, and as the kernels keep it for the backward ``[2, N, C]``: the mean, relative to the plane's first activation,
     and rstd."""
     scale, shift, noise, noise_strength, bias = parameters
     negative_slope, eps, output_negative_slope = slopes
@@ -48,7 +48,7 @@ def results_reference(x: Tensor, parameters: OptionalTensors, slopes: Slopes) ->
     if shift is not None:
         z = z + shift.to(acc)[..., None, None]
     y = _activate(z, output_negative_slope).to(x.dtype)
-    return y.contiguous(memory_format=memory_format(x)), mean.flatten(1), rstd.flatten(1)
+    return y.contiguous(memory_format=memory_format(x)), torch.stack([mean, rstd]).flatten(2)
 
 
 def _before_activation(x: Tensor, noise: Tensor | None, noise_strength: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -124,6 +124,7 @@ def check_arguments(
     noise: Tensor | None,
     noise_strength: Tensor | None,
     bias: Tensor | None,
+    eps: float = 0.0,
 ) -> None:
     check_image("adain", x)
     n, c, h, w = x.shape
@@ -141,3 +142,5 @@ def check_arguments(
     if (noise is None) != (noise_strength is None):
         given, missing = ("noise", "noise_strength") if noise_strength is None else ("noise_strength", "noise")
         raise ValueError(f"adain: {missing} must be given together with {given}, got None")
+    if not eps >= 0:
+        raise wrong_value("adain", "eps", eps, "at least 0")

@@ -79,7 +79,7 @@ def bias_act(
         b = b.to(acc_dtype(x.dtype)).contiguous()
     if way == "dispatcher":
         return torch.ops.stylegan_fast.bias_act(x, b, *numbers, library.current_backend())
-    return BiasAct.apply(x, b, *numbers, way)
+    return BiasAct.apply(x, b, *numbers, way) if torch.is_grad_enabled() else BiasAct.launch(x, b, *numbers, way)
 
 
 class Call(NamedTuple):

@@ -118,39 +118,38 @@ def _adain_inputs(
     return _dense(x), scale, shift, noise, _contiguous(noise_strength), _contiguous(bias), *numbers
 
 
-def _adain_reference(x: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _adain_reference(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     return results_reference(x, others[:5], others[5:8])
 
 
 def _adain_backward_inputs(dy: Tensor, x: Tensor, *others: Any) -> Inputs:
     x, *others_left = _adain_inputs(x, *others)
-    parameters, (mean, rstd), wanted = others_left[:5], others_left[5:7], others_left[10]
+    parameters, statistics, wanted = others_left[:5], others_left[5], others_left[9]
     _expect("adain_backward", x, x.dtype, dy=(dy, x.shape))
-    _expect("adain_backward", x, acc_dtype(x.dtype), mean=(mean, x.shape[:2]), rstd=(rstd, x.shape[:2]))
+    _expect("adain_backward", x, acc_dtype(x.dtype), statistics=(statistics, (2, *x.shape[:2])))
     there = [True, *(parameter is not None for parameter in parameters)]
-    # A missing shift has a gradient no less: but nobody to give it to.
     if len(wanted) != 6 or any(want and not given for want, given in zip(wanted, there, strict=True)):
         raise wrong_value("adain_backward", "wanted", list(wanted), "six bools, False for what is None")
     dy = dy.contiguous(memory_format=memory_format(x))
-    return dy, x, *parameters, mean.contiguous(), rstd.contiguous(), *others_left[7:]
+    return dy, x, *parameters, statistics.contiguous(), *others_left[6:]
 
 
 def _adain_backward_empty(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
-    mean, wanted = others[5], others[10]
+    statistics, wanted = others[5], others[9]
     n, c, h, w = x.shape
     shapes = [(n, c), (n, c), (n, 1, h, w), (c,), (c,)]
     dx = [torch.empty_like(x)] if wanted[0] else []
-    return dx + [mean.new_empty(shape) for shape, want in zip(shapes, wanted[1:], strict=True) if want]
+    return dx + [statistics.new_empty(shape) for shape, want in zip(shapes, wanted[1:], strict=True) if want]
 
 
 def _adain_backward_reference(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
-    return wanted_gradients_reference(dy, x, others[:5], others[7:10], others[10])
+    return wanted_gradients_reference(dy, x, others[:5], others[6:9], others[9])
 
 
 _register(
     "adain(Tensor x, Tensor? scale, Tensor? shift, Tensor? noise, Tensor? noise_strength, Tensor? bias, "
     "float negative_slope, float eps, float output_negative_slope, str backend) "
-    "-> (Tensor y, Tensor mean, Tensor rstd)",
+    "-> (Tensor y, Tensor statistics)",
     AdaIN,
     _adain_inputs,
     lambda x, *_: empty_results(x),
@@ -159,7 +158,7 @@ _register(
 )
 _register(
     "adain_backward(Tensor dy, Tensor x, Tensor? scale, Tensor? shift, Tensor? noise, Tensor? noise_strength, "
-    "Tensor? bias, Tensor mean, Tensor rstd, float negative_slope, float eps, float output_negative_slope, "
+    "Tensor? bias, Tensor statistics, float negative_slope, float eps, float output_negative_slope, "
     "bool[] wanted, str backend) -> Tensor[]",
     AdaINBackward,
     _adain_backward_inputs,

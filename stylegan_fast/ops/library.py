@@ -125,7 +125,7 @@ def choose(op: str, x: Tensor, *others: Tensor | None, unsupported: str = "") ->
     if not obstacle:
         if _has_memory(x, *others):
             return backend_for(op, x, _wanted)
-        obstacle = _unfit(x, x.device.type if _wanted == "auto" or x.is_meta else _wanted)
+        obstacle = _unfit(x, _device_type(x) if _wanted == "auto" or x.is_meta else _wanted)
         # A graph for another machine keeps the op that was asked for; of a graph for this one, torch makes the best.
         if not obstacle and not (_wanted == "auto" and _native is None):
             return "dispatcher"
@@ -142,7 +142,7 @@ def backend_for(op: str, x: Tensor, wanted: str) -> str:
     """
     if wanted == "reference":
         return wanted
-    backend = x.device.type if wanted == "auto" else wanted
+    backend = _device_type(x) if wanted == "auto" else wanted
     obstacle = _unfit(x, backend)
     if not obstacle and backend in COMPILED:
         obstacle = _not_built(backend, None if backend == "cpu" else x.device.index)
@@ -155,9 +155,13 @@ def backend_for(op: str, x: Tensor, wanted: str) -> str:
     raise RuntimeError(f"{op}: the backend {backend!r} was asked for, but {obstacle}")
 
 
+def _device_type(x: Tensor) -> str:
+    return "cpu" if x.is_cpu else "cuda" if x.is_cuda else x.device.type  # the last makes two objects
+
+
 def _unfit(x: Tensor, backend: str) -> str:
     """Says why no kernel of this backend takes a tensor like this one; empty if one does."""
-    if x.device.type != backend:
+    if _device_type(x) != backend:
         return f"x is on {x.device}"
     if x.dtype not in DTYPE_CODES:
         return f"there is no kernel for {x.dtype}"

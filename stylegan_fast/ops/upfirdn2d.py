@@ -23,6 +23,7 @@ from stylegan_fast.ops.arguments import acc_dtype, check_image, check_parameter,
 from stylegan_fast.ops.resampling import Resampling, UpFirDn2d, resample_reference
 
 IntOrInts = int | Sequence[int]
+_INT = (int, torch.SymInt)
 
 
 def setup_filter(
@@ -110,7 +111,8 @@ def upfirdn2d(
         if way == "dispatcher":
             x = torch.ops.stylegan_fast.upfirdn2d(x, view, *call, library.current_backend())
         else:
-            x = UpFirDn2d.apply(x, view, *call, way)
+            run = UpFirDn2d.apply if torch.is_grad_enabled() else UpFirDn2d.launch
+            x = run(x, view, *call, way)
     return x
 
 
@@ -184,7 +186,7 @@ def downsample2d(
 
 
 def _pair(argument: str, value: IntOrInts) -> tuple[int, int]:
-    x, y = (value, value) if isinstance(value, int) else _ints(argument, value, (2,))
+    x, y = (value, value) if isinstance(value, _INT) else _ints(argument, value, (2,))
     if x < 1 or y < 1:
         raise ValueError(f"upfirdn2d: {argument} must be at least 1, got {value}")
     return x, y
@@ -192,13 +194,13 @@ def _pair(argument: str, value: IntOrInts) -> tuple[int, int]:
 
 def _padding_sides(value: IntOrInts) -> tuple[int, ...]:
     """As x0, x1, y0, y1."""
-    sides = (value, value) if isinstance(value, int) else _ints("padding", value, (2, 4))
+    sides = (value, value) if isinstance(value, _INT) else _ints("padding", value, (2, 4))
     return sides if len(sides) == 4 else (sides[0], sides[0], sides[1], sides[1])
 
 
 def _ints(argument: str, value: Sequence[int], lengths: tuple[int, ...]) -> tuple[int, ...]:
     words = "an int or " + " or ".join(f"{n} ints" for n in lengths)
-    if not isinstance(value, Sequence) or not all(isinstance(v, int) for v in value):
+    if not isinstance(value, Sequence) or not all(isinstance(v, _INT) for v in value):
         raise TypeError(f"upfirdn2d: {argument} must be {words}, got {value!r}")
     if len(value) not in lengths:
         raise ValueError(f"upfirdn2d: {argument} must be {words}, got {value!r}")

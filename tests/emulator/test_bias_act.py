@@ -96,8 +96,8 @@ def test_every_dtype_and_bias_step_matches_the_formula(
     check(program, dtype, "softplus", size, bias)
 
 
-# 0.3 is no number of any dtype: rounded as y is, it goes up in some and down in others.
-@pytest.mark.parametrize("clamp", [0.75, 0.3])
+# Rounded as y is, 0.7 goes down in bf16, 0.1 in f16: a clamped y is then less than the clamp that was asked for.
+@pytest.mark.parametrize("clamp", [0.75, 0.7, 0.1])
 @pytest.mark.parametrize("act", ["lrelu", "swish", "linear"])
 def test_the_clamp_cuts_value_and_gradient(program: Path, act: str, clamp: float) -> None:
     for dtype in (F32, F16, BF16):

@@ -47,6 +47,8 @@ ADAIN: list[tuple[type[Exception], dict[str, Any], str]] = [
         "adain: noise must be given together with noise_strength, got None",
     ),
     (ValueError, {"bias": X[0, 0, 0]}, "adain: bias must be [C] = [3], got shape [5]"),
+    (TypeError, {"bias": torch.zeros(3, dtype=torch.complex64)}, "adain: bias must be a floating point tensor, got a"),
+    (ValueError, {"eps": -1e-8}, "adain: eps must be at least 0, got -1e-08"),
 ]
 BIAS_ACT: list[tuple[type[Exception], dict[str, Any], str]] = [
     (TypeError, {"x": X.bool()}, "bias_act: x must be a floating point tensor, got a torch.bool tensor"),

@@ -68,6 +68,15 @@ def test_a_named_backend_raises_where_it_cannot_run() -> None:
     ):
         adain(x())
     with use_backend("cpu"):
+        with pytest.raises(RuntimeError, match=r"'cpu' was asked for, but a torch.func transform is active"):
+            torch.vmap(adain)(x()[None])
+        with pytest.raises(RuntimeError, match=r"'cpu' was asked for, but torch.jit is tracing"):
+            torch.jit.trace(adain, x())
+        with (
+            torch.autograd.forward_ad.dual_level(),
+            pytest.raises(RuntimeError, match=r"'cpu' was asked for, but forward-mode differentiation is active"),
+        ):
+            adain(x())
         with pytest.raises(RuntimeError, match=r"there is no kernel for torch.float8"):
             bias_act(x().to(torch.float8_e4m3fn), act="relu")
         with pytest.raises(RuntimeError, match=r"lrelu with alpha <= 0"):
@@ -85,6 +94,16 @@ def test_nothing_is_launched_for_tensors_without_memory_or_inside_transforms(spy
         torch.func.grad(lambda t: adain(t).pow(3).sum())(x())
         torch.func.jvp(adain, (x(),), (x(),))
     assert spy.ran == []
+
+
+def test_a_negated_view_is_read_with_its_sign(spy: Spy) -> None:
+    z = torch.randn(1, 2, 4, 4, dtype=torch.complex64)
+    view = z.conj().imag
+    assert view.is_neg()
+    with use_backend("cpu"):
+        y = bias_act(view, act="tanh")
+    assert spy.ran == ["bias_act_forward"]
+    torch.testing.assert_close(y, -z.imag.tanh())
 
 
 @needs_extension
