@@ -100,9 +100,9 @@ def _contiguous(parameter: Tensor | None) -> Tensor | None:
 
 
 # ------------------------------------------------------------------------------------------------------------- adain
-def _adain_tensors(x: Tensor, parameters: Sequence[Tensor | None], formula: Formula) -> tuple[Tensor | None, ...]:
-    check_adain(x, *parameters, formula)
+def _adain_tensors(x: Tensor, parameters: Sequence[Tensor | None], formula: Formula) -> Inputs:
     scale, shift, noise, noise_strength, bias = parameters
+    check_adain(x, scale, shift, noise, noise_strength, bias, formula)
     n, c, h, w = plane_shape(x, formula.phases)
     expected = {"scale": (scale, (n, c)), "shift": (shift, (n, c)), "noise": (noise, (n, 1, h, w))}
     expected |= {"noise_strength": (noise_strength, (c,)), "bias": (bias, (c,))}
