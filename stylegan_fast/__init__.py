@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .models.generator import Generator as Generator
     from .models.network_file import load_discriminator as load_discriminator
     from .models.network_file import load_generator as load_generator
+    from .memory import keep_freed_memory as keep_freed_memory
     from .ops.adain import adain as adain
     from .ops.bias_act import bias_act as bias_act
     from .ops.library import use_backend as use_backend
@@ -29,6 +30,7 @@ _HOMES = {
     "ops": ".ops",
     "Discriminator": ".models.discriminator",
     "Generator": ".models.generator",
+    "keep_freed_memory": ".memory",
     "load_discriminator": ".models.network_file",
     "load_generator": ".models.network_file",
     "adain": ".ops",
