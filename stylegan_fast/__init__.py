@@ -15,11 +15,11 @@ from .version import __version__ as __version__
 if TYPE_CHECKING:
     from . import layers as layers
     from . import ops as ops
+    from .memory import keep_freed_memory as keep_freed_memory
     from .models.discriminator import Discriminator as Discriminator
     from .models.generator import Generator as Generator
     from .models.network_file import load_discriminator as load_discriminator
     from .models.network_file import load_generator as load_generator
-    from .memory import keep_freed_memory as keep_freed_memory
     from .ops.adain import adain as adain
     from .ops.bias_act import bias_act as bias_act
     from .ops.library import use_backend as use_backend
