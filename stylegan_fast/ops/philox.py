@@ -14,13 +14,12 @@ their own size of what this gives in exact arithmetic. The largest there is, is 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from stylegan_fast.ops import library
-from stylegan_fast.ops.arguments import wrong_type, wrong_value
+from stylegan_fast.ops.arguments import check_seed, wrong_value
 
 SEED_DTYPES = (torch.int64,)
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -79,7 +78,7 @@ def philox_normal_reference(seed: Tensor, height: int, width: int) -> Tensor:
     zero = torch.zeros_like(counter)
     words = philox4x32((*_words_of(counter), zero, zero), _words_of(seed[:, None]))
     numbers = torch.stack([*_box_muller(words[0], words[1]), *_box_muller(words[2], words[3])], dim=-1)
-    return numbers.flatten(1)[:, :count].reshape(seed.shape[0], 1, height, width)
+    return numbers.flatten(1)[:, :count].reshape(seed.shape[0], 1, height, width).contiguous()
 
 
 def philox4x32(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -123,11 +122,6 @@ def _box_muller(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _unit_interval(word: Tensor) -> Tensor:
     """u of the formula, exact in float32 and never 0 or 1."""
     return ((word >> 9).to(torch.float32) + 0.5) * 2.0**-23
-
-
-def check_seed(op: str, argument: str, seed: Any) -> None:
-    if not isinstance(seed, Tensor) or seed.dtype != torch.int64:
-        raise wrong_type(op, argument, seed, "an int64 tensor")
 
 
 def check_arguments(seed: Tensor, height: int, width: int) -> None:

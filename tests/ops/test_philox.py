@@ -1,0 +1,243 @@
+"""philox_normal: the published words, the formula in fp64, and numbers that depend on seed and pixel alone."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from stylegan_fast.ops import library, philox_normal, philox_normal_reference, use_backend
+from stylegan_fast.ops.philox import philox4x32
+
+from .cases import CAPABILITIES, Spy, capability, needs_extension
+
+BACKENDS = ["reference", pytest.param("cpu", marks=needs_extension)]
+SEEDS = [0, 1, -1, 0x13198A2E03707344, -(2**63), 2**63 - 1]
+LARGEST_ERROR = 4 * 2.0**-23  # relative, as the docstring of ops/philox.py says
+
+# counter, key, result: the known answers that Random123, the authors' library, publishes for philox4x32-10.
+KNOWN = [
+    ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+    ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+    (
+        [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+        [0xA4093822, 0x299F31D0],
+        [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+    ),
+]
+
+
+def words_of(seed: int, first: int, count: int) -> npt.NDArray[np.uint64]:
+    """The words ``[count, 4]`` of the counters from `first` on, in unsigned 64-bit arithmetic."""
+    word, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    q = np.arange(first, first + count, dtype=np.uint64)
+    c = [q & word, q >> half, np.zeros_like(q), np.zeros_like(q)]
+    key = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
+    for _ in range(10):
+        p0, p2 = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
+        c = [(p2 >> half) ^ c[1] ^ np.uint64(key[0]), p2 & word, (p0 >> half) ^ c[3] ^ np.uint64(key[1]), p0 & word]
+        key = [(key[0] + 0x9E3779B9) & 0xFFFFFFFF, (key[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return np.stack(c, axis=1)
+
+
+def truth_of(seed: int, size: int) -> Tensor:
+    """The formula in fp64."""
+    u = ((words_of(seed, 0, (size + 3) // 4) >> np.uint64(9)).astype(np.float64) + 0.5) * 2.0**-23
+    radius, angle = np.sqrt(-2 * np.log(u[:, ::2])), 2 * math.pi * u[:, 1::2]
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    return torch.from_numpy(pairs.reshape(-1)[:size])
+
+
+def assert_close_to_the_formula(y: Tensor, seeds: list[int]) -> None:
+    for mine, seed in zip(y.double(), seeds, strict=True):
+        truth = truth_of(seed, mine.numel())
+        assert ((mine.flatten() - truth).abs() <= LARGEST_ERROR * truth.abs()).all()
+
+
+@pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
+def test_the_published_answers(counter: list[int], key: list[int], expected: list[int]) -> None:
+    words = philox4x32(tuple(map(torch.tensor, counter)), tuple(map(torch.tensor, key)))
+    assert [int(word) for word in words] == expected
+
+
+def test_the_words_the_tests_go_by_are_the_published_ones_too() -> None:
+    assert words_of(0, 0, 1)[0].tolist() == KNOWN[0][2]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (2, 2), (5, 1), (4, 4), (31, 33), (32, 32), (1, 1025), (130, 127)])
+def test_every_size_matches_the_formula(size: tuple[int, int], backend: str) -> None:
+    with use_backend(backend):
+        y = philox_normal(torch.tensor(SEEDS), *size)
+    assert y.shape == (len(SEEDS), 1, *size)
+    assert y.dtype == torch.float32
+    assert y.is_contiguous()
+    assert_close_to_the_formula(y, SEEDS)
+
+
+@needs_extension
+@pytest.mark.parametrize("isa", CAPABILITIES)
+def test_every_instruction_set_matches_the_formula(isa: str) -> None:
+    with capability(isa), use_backend("cpu"):
+        assert_close_to_the_formula(philox_normal(torch.tensor(SEEDS[:3]), 257, 300), SEEDS[:3])
+
+
+@pytest.mark.slow
+@needs_extension
+@pytest.mark.parametrize("isa", CAPABILITIES)
+def test_millions_of_numbers_match_the_formula(isa: str) -> None:
+    with capability(isa), use_backend("cpu"):
+        assert_close_to_the_formula(philox_normal(torch.tensor([77]), 4096, 4096), [77])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_sample_does_not_depend_on_those_drawn_with_it(backend: str) -> None:
+    seeds = torch.tensor([*SEEDS, 1])
+    with use_backend(backend):
+        together = philox_normal(seeds, 65, 33)
+        assert torch.equal(together[1], together[-1])
+        for seed, mine in zip(seeds, together, strict=True):
+            assert torch.equal(philox_normal(seed[None], 65, 33)[0], mine)
+        # Nor on the shape, nor on how many follow.
+        assert torch.equal(philox_normal(seeds, 33, 65).flatten(), together.flatten())
+        assert torch.equal(philox_normal(seeds, 1, 70).flatten(1), together.flatten(1)[:, :70])
+
+
+@needs_extension
+def test_threads_change_nothing() -> None:
+    seeds, before = torch.arange(3), torch.get_num_threads()
+    try:
+        with use_backend("cpu"):
+            torch.set_num_threads(1)
+            expected = philox_normal(seeds, 300, 300)
+            torch.set_num_threads(4)
+            assert torch.equal(philox_normal(seeds, 300, 300), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_backends_agree_but_for_rounding(spy: Spy) -> None:
+    seeds = torch.tensor(SEEDS)
+    with use_backend("cpu"):
+        ours = philox_normal(seeds, 100, 101)
+    assert spy.ran == ["philox_normal"]
+    reference = philox_normal_reference(seeds, 100, 101)
+    assert spy.ran == ["philox_normal"]
+    torch.testing.assert_close(ours, reference, rtol=2 * LARGEST_ERROR, atol=0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_seeds_may_lie_anyhow(backend: str) -> None:
+    seeds = torch.arange(12).reshape(3, 4)
+    with use_backend(backend):
+        assert torch.equal(philox_normal(seeds[:, 1], 5, 5), philox_normal(torch.tensor([1, 5, 9]), 5, 5))
+        assert torch.equal(philox_normal(seeds[0, :1].expand(3), 5, 5)[2], philox_normal(seeds[0, :1], 5, 5)[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("n", "h", "w"), [(0, 4, 4), (2, 0, 4), (2, 4, 0)])
+def test_nothing_is_drawn_for_nothing(n: int, h: int, w: int, backend: str) -> None:
+    with use_backend(backend):
+        assert philox_normal(torch.zeros(n, dtype=torch.int64), h, w).shape == (n, 1, h, w)
+
+
+# Deviations are in units of what chance gives; a fixed seed decides whether they are below 4, once and for all.
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_numbers_are_normal(backend: str) -> None:
+    with use_backend(backend):
+        y = philox_normal(torch.arange(4), 512, 512).double()
+    count = y.numel()
+    assert abs(y.mean()) < 4 * (1 / count) ** 0.5
+    assert abs(y.square().mean() - 1) < 4 * (2 / count) ** 0.5
+    assert abs(y.pow(3).mean()) < 4 * (15 / count) ** 0.5
+    assert abs(y.pow(4).mean() - 3) < 4 * (96 / count) ** 0.5
+    for limit in (0.1, 1.0, 2.0, 3.0):
+        expected = math.erfc(limit / 2**0.5)
+        beyond = (y.abs() > limit).double().mean()
+        assert abs(beyond - expected) < 4 * (expected * (1 - expected) / count) ** 0.5
+    assert y.abs().max() <= (48 * math.log(2)) ** 0.5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_neighbours_and_samples_are_not_correlated(backend: str) -> None:
+    with use_backend(backend):
+        # Seeds that differ in one bit, low or high.
+        y = philox_normal(torch.tensor([0, 1, 2, 2**32, 2**62]), 256, 256).double().flatten(1)
+    pairs = [(y[i], y[j]) for i in range(5) for j in range(i)]
+    for lag in (1, 2, 3, 4, 5, 255, 256, 257):
+        pairs += [(sample[lag:], sample[:-lag]) for sample in y]
+    # The numbers of a pair share their radius, so their squares are looked at too; the variance of x^2 is 2.
+    for a, b in pairs:
+        assert abs((a * b).mean()) < 4.5 * (1 / a.numel()) ** 0.5
+        assert abs(((a.square() - 1) * (b.square() - 1)).mean()) < 4.5 * 2 * (1 / a.numel()) ** 0.5
+
+
+@needs_extension
+def test_fake_and_meta_tensors_have_the_shape_of_real_ones() -> None:
+    seeds = torch.arange(3)
+    for backend in ("auto", "cpu"):
+        with use_backend(backend):
+            meta = philox_normal(seeds.to("meta"), 4, 6)
+            with FakeTensorMode() as mode:
+                fake = philox_normal(mode.from_tensor(seeds), 4, 6)
+        for y in (meta, fake):
+            assert (y.shape, y.dtype, y.stride()) == ((3, 1, 4, 6), torch.float32, (24, 24, 6, 1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_compiles_and_has_no_gradient(backend: str) -> None:
+    def network(x: Tensor, seed: Tensor) -> Tensor:
+        return x * philox_normal(seed, *x.shape[2:])
+
+    x, seed = torch.randn(2, 3, 6, 5, requires_grad=True), torch.tensor([8, -9])
+    with use_backend(backend):
+        assert not philox_normal(seed, 4, 4).requires_grad
+        y = torch.compile(network, backend="aot_eager", fullgraph=True)(x, seed)
+        torch.testing.assert_close(y, network(x, seed))
+        (dx,) = torch.autograd.grad(y.sum(), x)
+        torch.testing.assert_close(dx, philox_normal(seed, 6, 5).expand_as(dx))
+
+
+REFUSED: list[tuple[type[Exception], tuple[Any, ...], str]] = [
+    (TypeError, (torch.zeros(2), 4, 4), "philox_normal: seed must be an int64 tensor, got a torch.float32 tensor"),
+    (
+        TypeError,
+        (torch.zeros(2, dtype=torch.int32), 4, 4),
+        "philox_normal: seed must be an int64 tensor, got a torch.int",
+    ),
+    (TypeError, (7, 4, 4), "philox_normal: seed must be an int64 tensor, got 7 (int)"),
+    (ValueError, (torch.tensor(7), 4, 4), "philox_normal: seed must be [N], got shape []"),
+    (ValueError, (torch.arange(2), -1, 4), "philox_normal: height must be at least 0, got -1"),
+    (ValueError, (torch.arange(2), 4, -2), "philox_normal: width must be at least 0, got -2"),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments", "words"), REFUSED, ids=[words for _, _, words in REFUSED])
+def test_wrong_arguments_are_refused(kind: type[Exception], arguments: tuple[Any, ...], words: str) -> None:
+    for op in (philox_normal, philox_normal_reference):
+        with pytest.raises(kind, match=re.escape(words)):
+            op(*arguments)
+
+
+@needs_extension
+def test_the_native_entry_point_refuses_what_no_kernel_could_accept() -> None:
+    cpu = library.native().cpu
+    with pytest.raises(ValueError, match="philox_normal: a size is negative, for 1 samples of -4 numbers"):
+        cpu.philox_normal(1, -4, 8, 8, 1)
+    with pytest.raises(ValueError, match="philox_normal: seeds is null"):
+        cpu.philox_normal(1, 4, 0, 8, 1)
+    with pytest.raises(ValueError, match="philox_normal: y is null"):
+        cpu.philox_normal(1, 4, 8, 0, 1)
+
+
+@needs_extension
+def test_a_named_backend_on_another_device_is_refused() -> None:
+    with use_backend("cuda"), pytest.raises(RuntimeError, match="philox_normal: the backend 'cuda' was asked for, but"):
+        philox_normal(torch.arange(2), 4, 4)
