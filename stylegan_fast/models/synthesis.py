@@ -33,7 +33,8 @@ class SynthesisLayer(nn.Module):
         """noise_seed: ``[N]`` in noise mode "random", otherwise None."""
         if self.conv is not None:
             x = self.conv(x)
-        return self.epilogue(x, w, self.noise_const if noise_mode == "const" else None, noise_seed)
+        noise = self.noise_const if noise_mode == "const" else None
+        return self.epilogue(x, w, noise, noise_seed=noise_seed)
 
 
 class SynthesisBlock(nn.Module):

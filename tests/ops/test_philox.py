@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
@@ -15,60 +14,24 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from stylegan_fast.ops import library, philox_normal, philox_normal_reference, use_backend
 from stylegan_fast.ops.philox import philox4x32
+from tests.philox_formula import KNOWN, LARGEST_ERROR, SEEDS, assert_normal_of, words_of
 
 from .cases import CAPABILITIES, Spy, capability, needs_extension
 
 BACKENDS = ["reference", pytest.param("cpu", marks=needs_extension)]
-SEEDS = [0, 1, -1, 0x13198A2E03707344, -(2**63), 2**63 - 1]
-LARGEST_ERROR = 4 * 2.0**-23  # relative, as the docstring of ops/philox.py says
-
-# counter, key, result: the known answers that Random123, the authors' library, publishes for philox4x32-10.
-KNOWN = [
-    ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
-    ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
-    (
-        [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
-        [0xA4093822, 0x299F31D0],
-        [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
-    ),
-]
-
-
-def words_of(seed: int, first: int, count: int) -> npt.NDArray[np.uint64]:
-    """The words ``[count, 4]`` of the counters from `first` on, in unsigned 64-bit arithmetic."""
-    word, half = np.uint64(0xFFFFFFFF), np.uint64(32)
-    q = np.arange(first, first + count, dtype=np.uint64)
-    c = [q & word, q >> half, np.zeros_like(q), np.zeros_like(q)]
-    key = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
-    for _ in range(10):
-        p0, p2 = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
-        c = [(p2 >> half) ^ c[1] ^ np.uint64(key[0]), p2 & word, (p0 >> half) ^ c[3] ^ np.uint64(key[1]), p0 & word]
-        key = [(key[0] + 0x9E3779B9) & 0xFFFFFFFF, (key[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    return np.stack(c, axis=1)
-
-
-def truth_of(seed: int, size: int) -> Tensor:
-    """The formula in fp64."""
-    u = ((words_of(seed, 0, (size + 3) // 4) >> np.uint64(9)).astype(np.float64) + 0.5) * 2.0**-23
-    radius, angle = np.sqrt(-2 * np.log(u[:, ::2])), 2 * math.pi * u[:, 1::2]
-    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    return torch.from_numpy(pairs.reshape(-1)[:size])
 
 
 def assert_close_to_the_formula(y: Tensor, seeds: list[int]) -> None:
-    for mine, seed in zip(y.double(), seeds, strict=True):
-        truth = truth_of(seed, mine.numel())
-        assert ((mine.flatten() - truth).abs() <= LARGEST_ERROR * truth.abs()).all()
+    for numbers, seed in zip(y, seeds, strict=True):
+        assert_normal_of(numbers.numpy(), seed)
 
 
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
 def test_the_published_answers(counter: list[int], key: list[int], expected: list[int]) -> None:
     words = philox4x32(tuple(map(torch.tensor, counter)), tuple(map(torch.tensor, key)))
     assert [int(word) for word in words] == expected
-
-
-def test_the_words_the_tests_go_by_are_the_published_ones_too() -> None:
-    assert words_of(0, 0, 1)[0].tolist() == KNOWN[0][2]
+    # And so are the words that all tests of philox_normal go by.
+    assert words_of(np.array([counter]), (key[0], key[1]))[0].tolist() == expected
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
