@@ -17,8 +17,8 @@ constexpr int64_t block_size = 256;  // counters
 constexpr int64_t blocks_per_piece = 16;
 
 // A register of words, each in the lower half of 64 bits: there a multiplication finds them, and leaves both halves of
-// the product. Nothing ever looks at the upper halves, so nothing clears them. (Left to the compiler, words side by side
-// and multiplied take four to eight times as long.)
+// the product. Nothing ever looks at the upper halves, so nothing clears them. (Words side by side, left to GCC to
+// multiply, take two to eight times as long.)
 #if defined(__AVX512F__)
 constexpr int register_bytes = 64;
 #elif defined(__AVX2__)
@@ -32,7 +32,7 @@ typedef uint32_t Narrow __attribute__((vector_size(register_bytes / 2)));
 
 inline Words product(Words words, uint32_t multiplier) {
 #if defined(__AVX512F__)
-  // GCC 12 warns of the plain intrinsic, which reads an uninitialised variable in its header. It is one instruction too.
+  // One instruction, as the plain intrinsic, of which GCC 12 warns: its header reads an uninitialised variable.
   const __m512i both = _mm512_maskz_mul_epu32(0xff, bits_as<__m512i>(words), _mm512_set1_epi64(multiplier));
   return bits_as<Words>(both);
 #elif defined(__AVX2__)
@@ -49,12 +49,13 @@ struct Block {
   alignas(64) float number[4][block_size];
 };
 
-// The words of the counters first .. first + block_size.
-void fill_words(int64_t seed, int64_t first, Block& block) {
+// The words of the counters first .. first + count, or of a few more.
+void fill_words(int64_t seed, int64_t first, int64_t count, Block& block) {
   constexpr int at_once = 2;  // one multiplication waits for the one before it; the other vector's does not
+  static_assert(block_size % (at_once * words_count) == 0, "a block is whole vectors");
   Words lanes;
   for (int64_t i = 0; i < words_count; ++i) lanes[i] = static_cast<uint64_t>(i);
-  for (int64_t start = 0; start < block_size; start += at_once * words_count) {
+  for (int64_t start = 0; start < count; start += at_once * words_count) {
     Words c[4][at_once] = {};
     for (int i = 0; i < at_once; ++i) {
       c[0][i] = lanes + static_cast<uint64_t>(first + start + i * words_count);
@@ -103,17 +104,18 @@ inline float minus_two_log(float u) {
 }
 
 // Two words a, b to two normal numbers (Box and Muller 1958).
-void fill_numbers(const uint32_t* RESTRICT a, const uint32_t* RESTRICT b, float* RESTRICT cosines,
+void fill_numbers(const uint32_t* RESTRICT a, const uint32_t* RESTRICT b, int64_t count, float* RESTRICT cosines,
                   float* RESTRICT sines) {
 #pragma omp simd
-  for (int64_t i = 0; i < block_size; ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     const float u = (static_cast<float>(static_cast<int32_t>(a[i] >> 9)) + 0.5f) * 0x1p-23f;
     const float radius = __builtin_sqrtf(minus_two_log(u));
     // The angle is a multiple of a quarter turn and f turns more, |f| <= 1/8: all exact.
     const int32_t turns = static_cast<int32_t>(b[i] >> 9);
     const int32_t quarter = (turns + (1 << 20)) >> 21;
     const float f = (static_cast<float>(turns - (quarter << 21)) + 0.5f) * 0x1p-23f;
-    // sin(2 pi f) = f * (2 pi + f^2 * S(f^2)), cos(2 pi f) = 1 + f^2 * C(f^2) of least relative error; 2 pi in two parts.
+    // sin(2 pi f) = f * (2 pi + f^2 * S(f^2)) and cos(2 pi f) = 1 + f^2 * C(f^2), S of degree 2 and C of degree 3 with the
+    // least relative error; 2 pi in two parts.
     constexpr float two_pi_high = 6.2831855f, two_pi_low = -1.7484555e-7f;
     const float ff = f * f;
     const float s = fused(fused(-75.4456f, ff, 81.593765f), ff, -41.34167f);
@@ -128,11 +130,11 @@ void fill_numbers(const uint32_t* RESTRICT a, const uint32_t* RESTRICT b, float*
   }
 }
 
-void weave(const Block& block, float* RESTRICT y) {
+void weave(const Block& block, int64_t count, float* RESTRICT y) {
   const float *RESTRICT a = block.number[0], *RESTRICT b = block.number[1];
   const float *RESTRICT c = block.number[2], *RESTRICT d = block.number[3];
 #pragma omp simd
-  for (int64_t i = 0; i < block_size; ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     y[4 * i] = a[i];
     y[4 * i + 1] = b[i];
     y[4 * i + 2] = c[i];
@@ -150,17 +152,13 @@ Status philox_normal(const PhiloxNormal& p, int threads) {
     const int64_t end = smaller(p.size, (piece + 1) * piece_size);
     float* y = p.y + sample * p.size;
     for (int64_t start = piece * piece_size; start < end; start += numbers) {
+      const int64_t left = smaller(numbers, end - start), count = (left + 3) / 4;
       Block block;
-      fill_words(p.seeds[sample], start / 4, block);
-      fill_numbers(block.word[0], block.word[1], block.number[0], block.number[1]);
-      fill_numbers(block.word[2], block.word[3], block.number[2], block.number[3]);
-      if (end - start >= numbers) {
-        weave(block, y + start);
-        continue;
-      }
-      float whole[numbers];
-      weave(block, whole);
-      __builtin_memcpy(y + start, whole, static_cast<size_t>(end - start) * sizeof *y);
+      fill_words(p.seeds[sample], start / 4, count, block);
+      fill_numbers(block.word[0], block.word[1], count, block.number[0], block.number[1]);
+      fill_numbers(block.word[2], block.word[3], count, block.number[2], block.number[3]);
+      weave(block, left / 4, y + start);
+      for (int64_t i = left & ~int64_t(3); i < left; ++i) y[start + i] = block.number[i % 4][i / 4];
     }
   });
   return Status::ok;

@@ -74,6 +74,18 @@ def test_a_sample_does_not_depend_on_those_drawn_with_it(backend: str) -> None:
 
 
 @needs_extension
+@pytest.mark.parametrize("isa", CAPABILITIES)
+def test_nothing_beside_the_numbers_is_written(isa: str) -> None:
+    seeds = torch.tensor(SEEDS)
+    for size in range(1, 70):
+        room = torch.full([1 + len(SEEDS) * size + 1], 9.0)
+        with capability(isa):
+            library.native().cpu.philox_normal(len(SEEDS), size, seeds.data_ptr(), room.data_ptr() + 4, 1)
+        assert room[0] == room[-1] == 9.0
+        assert room[1:-1].abs().max() < 9.0
+
+
+@needs_extension
 def test_threads_change_nothing() -> None:
     seeds, before = torch.arange(3), torch.get_num_threads()
     try:
