@@ -1,7 +1,8 @@
 // philox_normal on the CPU: the words of a block of counters, their normal numbers, and these woven into the order of
 // the definition; all of it in the first-level cache.
 //
-// Relative error of a number, found by running all 2^23 values of u_0 and of u_1: at most 2.1 * 2^-23 (1.7 with FMA).
+// Relative error of a number: below 3 * 2^-23. Over all 2^23 values of u_0 the radius is off by at most 0.8 * 2^-23, over
+// all of u_1 sine and cosine, multiplied by a radius, by 1.5 * 2^-23 (1.0 with FMA).
 #include "../philox.h"
 
 #include "simd.h"
@@ -114,8 +115,8 @@ void fill_numbers(const uint32_t* RESTRICT a, const uint32_t* RESTRICT b, int64_
     const int32_t turns = static_cast<int32_t>(b[i] >> 9);
     const int32_t quarter = (turns + (1 << 20)) >> 21;
     const float f = (static_cast<float>(turns - (quarter << 21)) + 0.5f) * 0x1p-23f;
-    // sin(2 pi f) = f * (2 pi + f^2 * S(f^2)) and cos(2 pi f) = 1 + f^2 * C(f^2), S of degree 2 and C of degree 3 with the
-    // least relative error; 2 pi in two parts.
+    // sin(2 pi f) = f * (2 pi + f^2 * S(f^2)), cos(2 pi f) = 1 + f^2 * C(f^2), S of degree 2 and C of degree 3 with
+    // the least relative error; 2 pi in two parts.
     constexpr float two_pi_high = 6.2831855f, two_pi_low = -1.7484555e-7f;
     const float ff = f * f;
     const float s = fused(fused(-75.4456f, ff, 81.593765f), ff, -41.34167f);
