@@ -1,8 +1,8 @@
 // philox_normal on the CPU: the words of a block of counters, their normal numbers, and these woven into the order of
 // the definition; all of it in the first-level cache.
 //
-// Relative error of a number: below 3 * 2^-23. Over all 2^23 values of u_0 the radius is off by at most 0.8 * 2^-23, and
-// over all of u_1 sine and cosine, times a radius, by 1.5 * 2^-23 (1.0 with FMA).
+// Relative error of a number: below 3 * 2^-23. Over all 2^23 values of u_0 the radius is off by at most 0.8 * 2^-23,
+// and over all of u_1 sine and cosine times a radius by 1.5 * 2^-23 (1.0 with FMA).
 #include "../philox.h"
 
 #include "simd.h"
