@@ -40,7 +40,7 @@ KERNEL_FLAGS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-
 KERNEL_FLAGS += ["-Wno-psabi"]
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 X86_FLAGS = {"baseline": [], "avx2": AVX2, "avx512": [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]}
-PER_ISA = ("adain.cpp", "bias_act.cpp", "upfirdn2d.cpp")
+PER_ISA = ("adain.cpp", "bias_act.cpp", "philox.cpp", "upfirdn2d.cpp")
 
 OLDEST_CUDA = (11, 8)
 CUDA_ARCHS = (75, 80, 86, 89, 90, 100, 120)

@@ -83,6 +83,8 @@ void read(Arguments& a, BiasActForward& f) { a >> f.op >> f.x >> f.y; }
 void read(Arguments& a, BiasActBackward& f) { a >> f.op >> f.dy >> f.x >> f.y >> f.dx; }
 void read(Arguments& a, BiasActSecond& f) { a >> f.op >> f.ddx >> f.dy >> f.x >> f.y >> f.d2x; }
 
+void read(Arguments& a, PhiloxNormal& p) { a >> p.n >> p.size >> p.seeds >> p.y; }
+
 void read(Arguments& a, UpFirDn2d& u) {
   a >> u.dtype >> u.layout >> u.n >> u.c >> u.in_h >> u.in_w >> u.out_h >> u.out_w >> u.up_x >> u.up_y >> u.down_x >>
       u.down_y >> u.pad_x0 >> u.pad_x1 >> u.pad_y0 >> u.pad_y1 >> u.filter_h >> u.filter_w >> u.flip_filter >> u.gain >>
@@ -126,6 +128,7 @@ void bind_cpu(py::module_ m) {
   m.def("use_pool_of", [](const std::string& library) { return cpu::use_pool_of(library.c_str()); });
   def(m, "adain_forward", &cpu::adain_forward);
   def(m, "adain_backward", &cpu::adain_backward);
+  def(m, "philox_normal", &cpu::philox_normal);
   def(m, "bias_act_forward", &cpu::bias_act_forward);
   def(m, "bias_act_backward", &cpu::bias_act_backward);
   def(m, "bias_act_second", &cpu::bias_act_second);
@@ -157,6 +160,7 @@ void bind_cuda(py::module_ m) {
   def_workspace(m, "adain_backward_workspace", &cuda::adain_backward_workspace);
   def(m, "adain_forward", &cuda::adain_forward);
   def(m, "adain_backward", &cuda::adain_backward);
+  def(m, "philox_normal", &cuda::philox_normal);
   def(m, "bias_act_forward", &cuda::bias_act_forward);
   def(m, "bias_act_backward", &cuda::bias_act_backward);
   def(m, "bias_act_second", &cuda::bias_act_second);

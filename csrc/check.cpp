@@ -78,6 +78,16 @@ Status check(const AdaINBackward& f) {
   return Status::ok;
 }
 
+Status check(const PhiloxNormal& p) {
+  const auto wrong = [&](const char* what) {
+    return fail(Status::invalid_argument, "philox_normal: %s, for %" PRId64 " samples of %" PRId64 " numbers", what, p.n,
+                p.size);
+  };
+  if (p.n < 0 || p.size < 0) return wrong("a size is negative");
+  if (p.n && p.size && (!p.seeds || !p.y)) return wrong(p.seeds ? "y is null" : "seeds is null");
+  return Status::ok;
+}
+
 Status check(const BiasActForward& f) {
   if (Status status = check_op("bias_act_forward", f.op); status != Status::ok) return status;
   if (f.op.size && !f.x) return null_pointer("bias_act_forward", "x", f.op);

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .ops.adain import adain as adain
     from .ops.bias_act import bias_act as bias_act
     from .ops.library import use_backend as use_backend
+    from .ops.philox import philox_normal as philox_normal
     from .ops.upfirdn2d import upfirdn2d as upfirdn2d
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "load_generator": ".models.network_file",
     "adain": ".ops",
     "bias_act": ".ops",
+    "philox_normal": ".ops",
     "upfirdn2d": ".ops",
     "use_backend": ".ops.library",
 }

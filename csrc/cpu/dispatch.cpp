@@ -12,6 +12,7 @@
   namespace isa {                                        \
   Status adain_forward(const AdaINForward&, int);        \
   Status adain_backward(const AdaINBackward&, int);      \
+  Status philox_normal(const PhiloxNormal&, int);        \
   Status bias_act_forward(const BiasActForward&, int);   \
   Status bias_act_backward(const BiasActBackward&, int); \
   Status bias_act_second(const BiasActSecond&, int);     \
@@ -20,8 +21,8 @@
 
 #define STYLEGAN_FAST_KERNELS(isa)                                                                   \
   {                                                                                                  \
-#isa, isa::adain_forward, isa::adain_backward, isa::bias_act_forward, isa::bias_act_backward,      \
-        isa::bias_act_second, isa::upfirdn2d                                                         \
+#isa, isa::adain_forward, isa::adain_backward, isa::philox_normal, isa::bias_act_forward,           \
+        isa::bias_act_backward, isa::bias_act_second, isa::upfirdn2d                                 \
   }
 
 namespace stylegan_fast::cpu {
@@ -38,6 +39,7 @@ struct Kernels {
   const char* name;
   Status (*adain_forward)(const AdaINForward&, int);
   Status (*adain_backward)(const AdaINBackward&, int);
+  Status (*philox_normal)(const PhiloxNormal&, int);
   Status (*bias_act_forward)(const BiasActForward&, int);
   Status (*bias_act_backward)(const BiasActBackward&, int);
   Status (*bias_act_second)(const BiasActSecond&, int);
@@ -134,6 +136,13 @@ Status adain_backward(const AdaINBackward& f, int threads) {
     zero(sums, f.op.n * f.op.c * acc_bytes(f.op.dtype));
   zero(f.dnoise, f.op.n * f.op.h * f.op.w * acc_bytes(f.op.dtype));
   return Status::ok;
+}
+
+Status philox_normal(const PhiloxNormal& p, int threads) {
+  const Status status = check(p);
+  if (status != Status::ok || !p.n || !p.size) return status;
+  expect_writes(p.y, p.n * p.size * static_cast<int64_t>(sizeof *p.y));
+  return kernels().philox_normal(p, threads);
 }
 
 Status bias_act_forward(const BiasActForward& f, int threads) {

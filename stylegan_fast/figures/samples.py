@@ -60,7 +60,7 @@ def draw_seeds(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """``(seed, uint8 [H, W, C])`` for each seed in order, ``batch`` at a time.
 
-    Random noise is drawn on the CPU from a generator seeded with the image's seed, one image at a time.
+    The seeds of random noise are drawn on the CPU from a generator seeded with the image's seed, one image at a time.
     """
     if settings.noise_mode == "random":
         batch = 1

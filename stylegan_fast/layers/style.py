@@ -65,13 +65,15 @@ class LayerEpilogue(nn.Module):
         eps: added to the variance.
 
     Shapes: x ``[N, channels, H, W]``, w ``[N, w_dim]``, noise ``[N or 1, 1, H, W]`` or None for no noise -> y of the
-    shape, dtype and memory format of x.
+    shape, dtype and memory format of x. Instead of noise, noise_seed int64 ``[N or 1]``: the noise is
+    ``philox_normal(noise_seed, H, W)``, and the seeds are all that is kept of it for the backward.
 
     Raises:
-        ValueError: noise is given to an epilogue with ``use_noise=False``.
+        ValueError: noise or noise_seed is given to an epilogue with ``use_noise=False``, or both.
 
         >>> epilogue = LayerEpilogue(channels=64, w_dim=512)
         >>> y = epilogue(conv(x), w, noise=torch.randn(4, 1, 32, 32))   # conv without a bias of its own
+        >>> y = epilogue(conv(x), w, noise_seed=torch.arange(4))        # or noise from a seed per sample
         >>> y.shape                                                     # torch.Size([4, 64, 32, 32])
     """
 
@@ -91,17 +93,20 @@ class LayerEpilogue(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(channels)) if use_noise else None
         self.affine = EqualLinear(w_dim, 2 * channels)
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
-        if noise is not None and self.noise_strength is None:
-            raise ValueError("LayerEpilogue: noise was given, expected None because use_noise=False")
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None, noise_seed: Tensor | None = None) -> Tensor:
+        noisy = noise is not None or noise_seed is not None
+        if noisy and self.noise_strength is None:
+            given = "noise_seed" if noise is None else "noise"
+            raise ValueError(f"LayerEpilogue: {given} was given, expected None because use_noise=False")
         scale, shift = self.affine(w).chunk(2, dim=1)
         return adain(
             x,
             1 + scale,
             shift,
             noise=noise,
-            noise_strength=None if noise is None else self.noise_strength,
+            noise_strength=self.noise_strength if noisy else None,
             bias=self.bias,
+            noise_seed=noise_seed,
             negative_slope=self.negative_slope,
             eps=self.eps,
         )

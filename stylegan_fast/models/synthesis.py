@@ -1,6 +1,7 @@
 """The synthesis network: from styles w to images."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,22 +29,12 @@ class SynthesisLayer(nn.Module):
         self.epilogue = LayerEpilogue(channels, w_dim)
         self.register_buffer("noise_const", torch.randn(1, 1, resolution, resolution))
 
-    def forward(self, x: Tensor, w: Tensor, noise_mode: str, noise_generator: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, noise_mode: str, noise_seed: Tensor | None) -> Tensor:
+        """noise_seed: ``[N]`` in noise mode "random", otherwise None."""
         if self.conv is not None:
             x = self.conv(x)
-        return self.epilogue(x, w, self.noise(x.shape[0], noise_mode, noise_generator))
-
-    def noise(self, batch: int, noise_mode: str, noise_generator: torch.Generator | None) -> Tensor | None:
-        """The noise of one pass: ``[batch, 1, r, r]``, ``[1, 1, r, r]`` (const) or None (none)."""
-        if noise_mode == "none":
-            return None
-        const = self.noise_const
-        if noise_mode == "const":
-            return const
-        # A generator belongs to one device: drawing there and copying gives the same pictures on every device.
-        device = const.device if noise_generator is None else noise_generator.device
-        shape = (batch, 1, self.resolution, self.resolution)
-        return torch.randn(shape, generator=noise_generator, dtype=const.dtype, device=device).to(const.device)
+        noise = self.noise_const if noise_mode == "const" else None
+        return self.epilogue(x, w, noise, noise_seed=noise_seed)
 
 
 class SynthesisBlock(nn.Module):
@@ -60,12 +51,12 @@ class SynthesisBlock(nn.Module):
         self.layer1 = SynthesisLayer(conv, channels, w_dim, resolution)
         self.to_rgb = EqualConv2d(channels, img_channels, 1)
 
-    def forward(self, x: Tensor | None, ws: Tensor, noise_mode: str, noise_generator: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor | None, ws: Tensor, noise_mode: str, noise_seeds: Sequence[Tensor | None]) -> Tensor:
         """Features of this resolution, from those of the one below (None at 4x4) and two styles ``[N, 2, w_dim]``."""
         if self.const is not None:
             x = self.const.to(ws.dtype).expand(ws.shape[0], -1, -1, -1)
-        x = self.layer0(x, ws[:, 0], noise_mode, noise_generator)
-        return self.layer1(x, ws[:, 1], noise_mode, noise_generator)
+        x = self.layer0(x, ws[:, 0], noise_mode, noise_seeds[0])
+        return self.layer1(x, ws[:, 1], noise_mode, noise_seeds[1])
 
 
 class SynthesisNetwork(nn.Module):
@@ -117,7 +108,7 @@ class SynthesisNetwork(nn.Module):
             lod: 0 to log2(img_resolution) - 2, a float or 0-d tensor (see `split_lod`); None: the network's `lod`.
             noise_mode: "random": fresh maps for each sample; "const": the stored maps; "none": no noise.
             full_size: enlarge the images to `img_resolution` by repeating pixels.
-            noise_generator: source of the random maps.
+            noise_generator: source of the seeds of the random maps, one for each sample and layer in use.
 
         Returns:
             Images ``[N, img_channels, r, r]``, nominally in -1 to 1 but not clamped, ``r = img_resolution /
@@ -136,12 +127,22 @@ class SynthesisNetwork(nn.Module):
         x: Tensor | None = None
         coarser: Tensor | None = None
         stages = int(math.log2(resolution)) - 1
-        for stage, styles in enumerate(ws[:, : 2 * stages].split(2, dim=1)):
+        layers = 2 * stages
+        seeds = _noise_seeds(ws, layers, noise_generator) if noise_mode == "random" else (None,) * layers
+        for stage, styles in enumerate(ws[:, :layers].split(2, dim=1)):
             block = self.block(4 << stage)
             if amount is not None and block.resolution == resolution:
                 coarser = self.block(resolution // 2).to_rgb(x)
-            x = block(x, styles, noise_mode, noise_generator)
+            x = block(x, styles, noise_mode, seeds[2 * stage : 2 * stage + 2])
         image = block.to_rgb(x)
         if amount is not None and coarser is not None:
             image = fade(image, self.up(coarser), amount)
         return resize_by_halves(image, self.up, level) if full_size else image
+
+
+def _noise_seeds(ws: Tensor, layers: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
+    """For each layer a seed of every sample, ``[N]`` on the device of ws."""
+    # A generator belongs to one device: drawing there and copying gives the same pictures on every device.
+    device = ws.device if generator is None else generator.device
+    seeds = torch.randint(2**63 - 1, (ws.shape[0], layers), generator=generator, device=device)
+    return seeds.to(ws.device).t().contiguous().unbind()

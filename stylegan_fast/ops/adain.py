@@ -14,6 +14,7 @@ All gradients exist to any order; at t = 0 and z = 0 the slope is 1.
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,9 +28,11 @@ from stylegan_fast.ops.adain_reference import (
     check_arguments,
     results_reference,
     wanted_gradients_reference,
+    with_noise,
 )
 from stylegan_fast.ops.arguments import acc_dtype, memory_format
 from stylegan_fast.ops.derivatives import differentiate
+from stylegan_fast.ops.philox import PhiloxNormal
 from stylegan_fast.ops.subpixel import plane_shape
 
 
@@ -41,6 +44,7 @@ def adain(
     noise: Tensor | None = None,
     noise_strength: Tensor | None = None,
     bias: Tensor | None = None,
+    noise_seed: Tensor | None = None,
     negative_slope: float = 1.0,
     eps: float = 1e-8,
     output_negative_slope: float = 1.0,
@@ -57,8 +61,10 @@ def adain(
         scale: ``[N, C]`` or ``[C]``, default 1. StyleGAN passes ``1 + style``.
         shift: ``[N, C]`` or ``[C]``, default 0.
         noise: ``[N, 1, H, W]`` or ``[1, 1, H, W]``; needs noise_strength.
-        noise_strength: ``[C]``; needs noise.
+        noise_strength: ``[C]``; needs noise or noise_seed.
         bias: ``[C]``.
+        noise_seed: int64 ``[N]``, or ``[1]`` for one map for all samples: the noise is ``philox_normal(noise_seed, H,
+            W)``, drawn here and drawn again in the backward; what is kept for the backward is the seeds.
         negative_slope: slope of the activation before the normalisation, for negative values; 1 for none.
         eps: added to the variance.
         output_negative_slope: slope of an activation after shift, for negative values; 1 for none, 0 for ReLU.
@@ -75,27 +81,33 @@ def adain(
         RuntimeError: the backend named with `use_backend` cannot run this call.
     """
     formula = Formula(float(negative_slope), float(eps), float(output_negative_slope), bool(phases), bool(blur))
-    check_arguments(x, scale, shift, noise, noise_strength, bias, formula)
-    way = library.choose("adain", x, scale, shift, noise, noise_strength, bias)
+    check_arguments(x, scale, shift, noise, noise_strength, bias, noise_seed, formula)
+    way = library.choose("adain", x, scale, shift, noise, noise_strength, bias, noise_seed)
     if way == "reference":
-        return results_reference(x, (scale, shift, noise, noise_strength, bias), formula)[0]
+        return results_reference(x, (scale, shift, noise, noise_strength, bias, noise_seed), formula)[0]
     acc = acc_dtype(x.dtype)
     x = x.contiguous(memory_format=memory_format(x))
     n, c, _, _ = plane_shape(x, phases)
     # As [N, C] with any strides: half of an [N, 2C] tensor is read where it lies.
     scale = None if scale is None else scale.to(acc).expand(n, c)
     shift = None if shift is None else shift.to(acc).expand(n, c)
-    if noise is not None and noise_strength is not None:
+    if noise is not None:
         # One map for all samples becomes a batch stride of 0: no copy.
         noise = noise.to(acc).contiguous().expand(n, -1, -1, -1)
+    if noise_strength is not None:
         noise_strength = noise_strength.to(acc).contiguous()
     if bias is not None:
         bias = bias.to(acc).contiguous()
     if way == "dispatcher":
         op = torch.ops.stylegan_fast.adain
-        return op(x, scale, shift, noise, noise_strength, bias, *formula, library.current_backend())[0]
-    inputs = (x, scale, shift, noise, noise_strength, bias, *formula, way)
+        return op(x, scale, shift, noise, noise_strength, bias, noise_seed, *formula, library.current_backend())[0]
+    inputs = (x, scale, shift, noise, noise_strength, bias, noise_seed, *formula, way)
     return AdaIN.apply(*inputs) if torch.is_grad_enabled() else AdaIN.launch(*inputs)[0]
+
+
+def _drawn(x: Tensor, parameters: OptionalTensors, formula: Formula, backend: str) -> OptionalTensors:
+    """The parameters with noise for its seed. The map is held by whoever launches a kernel with its address."""
+    return with_noise(x, parameters, formula, functools.partial(PhiloxNormal.launch, backend=backend))
 
 
 def _kernel_arguments(x: Tensor, parameters: OptionalTensors, formula: Formula) -> tuple[Any, ...]:
@@ -144,7 +156,8 @@ class AdaIN(torch.autograd.Function):
 
     @staticmethod
     def launch(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-        parameters, formula, backend = others[:5], Formula(*others[5:10]), others[10]
+        formula, backend = Formula(*others[6:11]), others[11]
+        parameters = _drawn(x, others[:6], formula, backend)
         y, statistics = empty_results(x, formula.phases)
         arguments = _kernel_arguments(x, parameters, formula)
         library.launch(backend, "adain_forward", x, *arguments, y.data_ptr(), *_addresses(statistics))
@@ -152,8 +165,8 @@ class AdaIN(torch.autograd.Function):
 
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor], ops: Any) -> None:
-        ctx.save_for_backward(*inputs[:6], output[1])
-        ctx.formula, ctx.backend, ctx.ops = Formula(*inputs[6:11]), inputs[11], ops
+        ctx.save_for_backward(*inputs[:7], output[1])
+        ctx.formula, ctx.backend, ctx.ops = Formula(*inputs[7:12]), inputs[12], ops
         ctx.set_materialize_grads(False)
 
     @staticmethod
@@ -165,11 +178,11 @@ class AdaIN(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         if dy is None:
-            return (None,) * 12
+            return (None,) * 13
         x, wanted = ctx.saved_tensors[0], ctx.needs_input_grad[:6]
         dy = dy.contiguous(memory_format=memory_format(x))
         found = iter(ctx.ops.adain_backward(dy, *ctx.saved_tensors, *ctx.formula, wanted, ctx.backend))
-        return (*(next(found) if want else None for want in wanted), *(None,) * 6)
+        return (*(next(found) if want else None for want in wanted), *(None,) * 7)
 
 
 class AdaINBackward(torch.autograd.Function):
@@ -178,8 +191,9 @@ class AdaINBackward(torch.autograd.Function):
     @staticmethod
     def launch(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
         """The gradients of those of x, scale, shift, noise, noise_strength and bias that are wanted."""
-        parameters, statistics, formula = others[:5], others[5], Formula(*others[6:11])
-        wanted, backend = others[11:]
+        statistics, formula = others[6], Formula(*others[7:12])
+        wanted, backend = others[12:]
+        parameters = _drawn(x, others[:6], formula, backend)
         want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
 
         def partial(asked_for: bool) -> Tensor | None:
@@ -205,8 +219,8 @@ class AdaINBackward(torch.autograd.Function):
 
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Any, ops: Any) -> None:
-        ctx.save_for_backward(*inputs[:7])
-        ctx.formula, ctx.wanted = Formula(*inputs[8:13]), inputs[13]
+        ctx.save_for_backward(*inputs[:8])
+        ctx.formula, ctx.wanted = Formula(*inputs[9:14]), inputs[14]
         ctx.set_materialize_grads(False)
 
     @staticmethod

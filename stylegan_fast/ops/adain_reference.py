@@ -5,13 +5,21 @@ The compiled kernels' second and higher derivatives are taken from the gradient 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from stylegan_fast.ops.arguments import acc_dtype, check_image, check_parameter, memory_format, wrong_value
+from stylegan_fast.ops.arguments import (
+    acc_dtype,
+    check_image,
+    check_parameter,
+    check_seed,
+    memory_format,
+    wrong_value,
+)
+from stylegan_fast.ops.philox import philox_normal_reference
 from stylegan_fast.ops.subpixel import plane_shape, read_through, read_through_adjoint
 
 OptionalTensors = tuple[Tensor | None, ...]
@@ -35,6 +43,7 @@ def adain_reference(
     noise: Tensor | None = None,
     noise_strength: Tensor | None = None,
     bias: Tensor | None = None,
+    noise_seed: Tensor | None = None,
     negative_slope: float = 1.0,
     eps: float = 1e-8,
     output_negative_slope: float = 1.0,
@@ -43,14 +52,14 @@ def adain_reference(
 ) -> Tensor:
     """`adain` in plain PyTorch: arguments, result and errors are the same."""
     formula = Formula(negative_slope, eps, output_negative_slope, phases, blur)
-    check_arguments(x, scale, shift, noise, noise_strength, bias, formula)
-    return results_reference(x, (scale, shift, noise, noise_strength, bias), formula)[0]
+    check_arguments(x, scale, shift, noise, noise_strength, bias, noise_seed, formula)
+    return results_reference(x, (scale, shift, noise, noise_strength, bias, noise_seed), formula)[0]
 
 
 def results_reference(x: Tensor, parameters: OptionalTensors, formula: Formula) -> tuple[Tensor, Tensor]:
     """y, and as the kernels keep it for the backward ``[2, N, C]``: the mean, relative to the plane's first activation,
     and rstd."""
-    scale, shift, noise, noise_strength, bias = parameters
+    scale, shift, noise, noise_strength, bias = with_noise(x, parameters, formula, philox_normal_reference)
     acc = acc_dtype(x.dtype)
     a = _activate(_before_activation(x, noise, noise_strength, bias, formula), formula.negative_slope)
     z, mean, rstd = _normalise(a, formula.eps)
@@ -60,6 +69,18 @@ def results_reference(x: Tensor, parameters: OptionalTensors, formula: Formula) 
         z = z + shift.to(acc)[..., None, None]
     y = _activate(z, formula.output_negative_slope).to(x.dtype)
     return y.contiguous(memory_format=memory_format(x)), torch.stack([mean, rstd]).flatten(2)
+
+
+def with_noise(
+    x: Tensor, parameters: OptionalTensors, formula: Formula, draw: Callable[[Tensor, int, int], Tensor]
+) -> OptionalTensors:
+    """scale, shift, noise, noise_strength and bias, the noise drawn where its seed came instead; ``draw`` is
+    `philox_normal` on one backend."""
+    scale, shift, noise, noise_strength, bias, seed = parameters
+    if seed is not None:
+        n, _, h, w = plane_shape(x, formula.phases)
+        noise = draw(seed, h, w).to(acc_dtype(x.dtype)).expand(n, -1, -1, -1)
+    return scale, shift, noise, noise_strength, bias
 
 
 def _before_activation(
@@ -102,7 +123,7 @@ def wanted_gradients_reference(
     dx = dt taken back through blur and phases,  dscale = sum_hw(dz * s),  dshift = sum_hw(dz),
     dnoise = sum_c(dt * noise_strength),  dnoise_strength = sum_nhw(dt * noise),  dbias = sum_nhw(dt)
     """
-    scale, shift, noise, noise_strength, bias = parameters
+    scale, shift, noise, noise_strength, bias = with_noise(x, parameters, formula, philox_normal_reference)
     negative_slope, eps, output_negative_slope, phases, blur = formula
     want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
     t = _before_activation(x, noise, noise_strength, bias, formula)
@@ -137,6 +158,7 @@ def check_arguments(
     noise: Tensor | None,
     noise_strength: Tensor | None,
     bias: Tensor | None,
+    noise_seed: Tensor | None,
     formula: Formula,
 ) -> None:
     check_image("adain", x)
@@ -154,8 +176,17 @@ def check_arguments(
     check_parameter("adain", "noise", noise, x)
     if noise is not None and noise.shape != (1, 1, h, w) and noise.shape != (n, 1, h, w):
         raise wrong_value("adain", "noise", noise, f"[N, 1, H, W] = [{n}, 1, {h}, {w}] or [1, 1, {h}, {w}]")
-    if (noise is None) != (noise_strength is None):
-        given, missing = ("noise", "noise_strength") if noise_strength is None else ("noise_strength", "noise")
+    if noise_seed is not None:
+        check_seed("adain", "noise_seed", noise_seed)
+        if noise_seed.device != x.device:
+            raise wrong_value("adain", "noise_seed", noise_seed.device, f"on {x.device}, where x is")
+        if noise_seed.shape != (1,) and noise_seed.shape != (n,):
+            raise wrong_value("adain", "noise_seed", noise_seed, f"[N] = [{n}] or [1]")
+        if noise is not None:
+            raise ValueError("adain: noise and noise_seed were both given, expected at most one of them")
+    source = "noise" if noise_seed is None else "noise_seed"
+    if (noise is None and noise_seed is None) != (noise_strength is None):
+        given, missing = (source, "noise_strength") if noise_strength is None else ("noise_strength", "noise")
         raise ValueError(f"adain: {missing} must be given together with {given}, got None")
     if not formula.eps >= 0:
         raise wrong_value("adain", "eps", formula.eps, "at least 0")

@@ -41,6 +41,11 @@ def check_parameter(op: str, argument: str, tensor: Tensor | None, x: Tensor) ->
         raise ValueError(f"{op}: {argument} must be on {x.device}, where x is, got one on {tensor.device}")
 
 
+def check_seed(op: str, argument: str, seed: Any) -> None:
+    if not isinstance(seed, Tensor) or seed.dtype != torch.int64:
+        raise wrong_type(op, argument, seed, "an int64 tensor")
+
+
 def acc_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype statistics, sums and parameters have: fp64 for fp64, otherwise fp32."""
     return torch.float64 if dtype == torch.float64 else torch.float32

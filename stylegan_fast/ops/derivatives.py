@@ -20,10 +20,7 @@ def differentiate(
     with torch.enable_grad():
         # Fresh views: differentiation stops at them even where inputs are results of one another, and one tensor given
         # as two arguments gets the gradient of each.
-        fresh = [
-            None if t is None else (t.view_as(t) if further and t.requires_grad else t.detach().requires_grad_())
-            for t in inputs
-        ]
+        fresh = [None if t is None else (t.view_as(t) if further and t.requires_grad else _leaf(t)) for t in inputs]
         pairs = [
             (y, dy)
             for y, dy in zip(formula(*fresh), output_gradients, strict=True)
@@ -38,3 +35,7 @@ def differentiate(
             )
         )
     return [next(found) if wanted and t is not None else None for t, wanted in zip(fresh, needed, strict=False)]
+
+
+def _leaf(t: Tensor) -> Tensor:
+    return t.detach().requires_grad_(t.is_floating_point())

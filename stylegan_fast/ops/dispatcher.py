@@ -9,7 +9,7 @@ that a graph runs on another machine too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,9 @@ from stylegan_fast.ops.arguments import acc_dtype, check_image, memory_format, w
 from stylegan_fast.ops.bias_act import BiasAct, BiasActBackward, BiasActSecond
 from stylegan_fast.ops.bias_act_reference import check_arguments as check_bias_act
 from stylegan_fast.ops.bias_act_reference import gradient_reference, second_reference, value_reference
+from stylegan_fast.ops.philox import SEED_DTYPES, PhiloxNormal, philox_normal_reference
+from stylegan_fast.ops.philox import check_arguments as check_philox
+from stylegan_fast.ops.philox import empty_result as empty_philox
 from stylegan_fast.ops.resampling import Resampling, UpFirDn2d, empty_result, resample_reference
 from stylegan_fast.ops.subpixel import plane_shape
 
@@ -39,22 +42,26 @@ def _register(
     empty: Callable[..., Any],
     reference: Callable[..., Any],
     first_output_alone_has_gradient: bool = False,
+    differentiable: bool = True,
+    dtypes: Container[torch.dtype] = library.DTYPE_CODES,
 ) -> None:
     """Makes an op.
 
     Args:
         schema: its name, arguments and results; the last argument is the backend.
-        function: the autograd function it shares launch, keep and backward with.
+        function: the autograd function it shares launch, keep and backward with; launch alone if not `differentiable`.
         prepare: raises on arguments that no kernel could take; returns them dense.
         empty: the results without values, from prepared arguments.
         reference: the results in plain PyTorch, from prepared arguments; no autograd in there.
         first_output_alone_has_gradient: the others are there for the backward.
+        differentiable: there are gradients at all.
+        dtypes: those of the first argument that its kernels take.
     """
     name = schema[: schema.index("(")]
 
     def run(*inputs: Any) -> Any:
         *tensors_and_numbers, wanted = prepare(*inputs)
-        backend = library.backend_for(name, tensors_and_numbers[0], wanted)
+        backend = library.backend_for(name, tensors_and_numbers[0], wanted, dtypes)
         if backend == "reference":
             return reference(*tensors_and_numbers)
         return function.launch(*tensors_and_numbers, backend)
@@ -75,7 +82,8 @@ def _register(
     for key in ("CPU", "CUDA"):
         _library.impl(name, run, key)
     torch.library.register_fake(f"stylegan_fast::{name}", fake, lib=_library)
-    torch.library.register_autograd(f"stylegan_fast::{name}", backward, setup_context=keep, lib=_library)
+    if differentiable:
+        torch.library.register_autograd(f"stylegan_fast::{name}", backward, setup_context=keep, lib=_library)
 
 
 def _expect(op: str, like: Tensor, dtype: torch.dtype, **tensors: tuple[Tensor | None, Sequence[int]]) -> None:
@@ -101,40 +109,41 @@ def _contiguous(parameter: Tensor | None) -> Tensor | None:
 
 # ------------------------------------------------------------------------------------------------------------- adain
 def _adain_tensors(x: Tensor, parameters: Sequence[Tensor | None], formula: Formula) -> Inputs:
-    scale, shift, noise, noise_strength, bias = parameters
-    check_adain(x, scale, shift, noise, noise_strength, bias, formula)
+    scale, shift, noise, noise_strength, bias, noise_seed = parameters
+    check_adain(x, scale, shift, noise, noise_strength, bias, noise_seed, formula)
     n, c, h, w = plane_shape(x, formula.phases)
     expected = {"scale": (scale, (n, c)), "shift": (shift, (n, c)), "noise": (noise, (n, 1, h, w))}
     expected |= {"noise_strength": (noise_strength, (c,)), "bias": (bias, (c,))}
     _expect("adain", x, acc_dtype(x.dtype), **expected)
     if noise is not None and noise.stride()[2:] != (w, 1):  # the batch may have any stride
         noise = noise.contiguous()
-    return _dense(x), scale, shift, noise, _contiguous(noise_strength), _contiguous(bias)
+    strength, bias, seed = map(_contiguous, (noise_strength, bias, noise_seed))
+    return _dense(x), scale, shift, noise, strength, bias, seed
 
 
 def _adain_inputs(x: Tensor, *others: Any) -> Inputs:
-    return *_adain_tensors(x, others[:5], Formula(*others[5:10])), *others[5:]
+    return *_adain_tensors(x, others[:6], Formula(*others[6:11])), *others[6:]
 
 
 def _adain_reference(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-    return results_reference(x, others[:5], Formula(*others[5:10]))
+    return results_reference(x, others[:6], Formula(*others[6:11]))
 
 
 def _adain_backward_inputs(dy: Tensor, x: Tensor, *others: Any) -> Inputs:
-    statistics, formula, wanted = others[5], Formula(*others[6:11]), others[11]
-    x, *parameters = _adain_tensors(x, others[:5], formula)
+    statistics, formula, wanted = others[6], Formula(*others[7:12]), others[12]
+    x, *parameters = _adain_tensors(x, others[:6], formula)
     shape = plane_shape(x, formula.phases)
     _expect("adain_backward", x, x.dtype, dy=(dy, shape))
     _expect("adain_backward", x, acc_dtype(x.dtype), statistics=(statistics, (2, *shape[:2])))
-    there = [True, *(parameter is not None for parameter in parameters)]
+    there = [True, *(parameter is not None for parameter in parameters[:5])]  # a seed has no gradient
     if len(wanted) != 6 or any(want and not given for want, given in zip(wanted, there, strict=True)):
         raise wrong_value("adain_backward", "wanted", list(wanted), "six bools, False for what is None")
     dy = dy.contiguous(memory_format=memory_format(x))
-    return dy, x, *parameters, statistics.contiguous(), *others[6:]
+    return dy, x, *parameters, statistics.contiguous(), *others[7:]
 
 
 def _adain_backward_empty(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
-    statistics, wanted = others[5], others[11]
+    statistics, wanted = others[6], others[12]
     n, c, h, w = dy.shape
     shapes = [(n, c), (n, c), (n, 1, h, w), (c,), (c,)]
     dx = [torch.empty_like(x)] if wanted[0] else []
@@ -142,26 +151,43 @@ def _adain_backward_empty(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
 
 
 def _adain_backward_reference(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
-    return wanted_gradients_reference(dy, x, others[:5], Formula(*others[6:11]), others[11])
+    return wanted_gradients_reference(dy, x, others[:6], Formula(*others[7:12]), others[12])
 
 
+_PARAMETERS = "Tensor? scale, Tensor? shift, Tensor? noise, Tensor? noise_strength, Tensor? bias, Tensor? noise_seed"
 _FORMULA = "float negative_slope, float eps, float output_negative_slope, bool phases, bool blur"
 _register(
-    f"adain(Tensor x, Tensor? scale, Tensor? shift, Tensor? noise, Tensor? noise_strength, Tensor? bias, {_FORMULA}, "
-    "str backend) -> (Tensor y, Tensor statistics)",
+    f"adain(Tensor x, {_PARAMETERS}, {_FORMULA}, str backend) -> (Tensor y, Tensor statistics)",
     AdaIN,
     _adain_inputs,
-    lambda x, *others: empty_results(x, others[8]),
+    lambda x, *others: empty_results(x, others[9]),
     _adain_reference,
     first_output_alone_has_gradient=True,
 )
 _register(
-    "adain_backward(Tensor dy, Tensor x, Tensor? scale, Tensor? shift, Tensor? noise, Tensor? noise_strength, "
-    f"Tensor? bias, Tensor statistics, {_FORMULA}, bool[] wanted, str backend) -> Tensor[]",
+    f"adain_backward(Tensor dy, Tensor x, {_PARAMETERS}, Tensor statistics, {_FORMULA}, bool[] wanted, str backend) "
+    "-> Tensor[]",
     AdaINBackward,
     _adain_backward_inputs,
     _adain_backward_empty,
     _adain_backward_reference,
+)
+
+
+# ----------------------------------------------------------------------------------------------------- philox_normal
+def _philox_inputs(seed: Tensor, *others: Any) -> Inputs:
+    check_philox(seed, *others[:2])
+    return seed.contiguous(), *others
+
+
+_register(
+    "philox_normal(Tensor seed, SymInt height, SymInt width, str backend) -> Tensor",
+    PhiloxNormal,
+    _philox_inputs,
+    empty_philox,
+    philox_normal_reference,
+    differentiable=False,
+    dtypes=SEED_DTYPES,
 )
 
 

@@ -6,6 +6,7 @@ import functools
 import importlib
 import os
 import warnings
+from collections.abc import Container
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -102,7 +103,13 @@ def obstacle_on(backend: str, device_index: int | None = None) -> str:
     return _not_built(backend, device_index)
 
 
-def choose(op: str, x: Tensor, *others: Tensor | None, unsupported: str = "") -> str:
+def choose(
+    op: str,
+    x: Tensor,
+    *others: Tensor | None,
+    unsupported: str = "",
+    dtypes: Container[torch.dtype] = DTYPE_CODES,
+) -> str:
     """Returns how this call runs: "cuda" or "cpu", "reference", or "dispatcher".
 
     "cuda" and "cpu" launch that kernel at once, for real strided tensors in eager mode. "dispatcher" is the op
@@ -115,6 +122,7 @@ def choose(op: str, x: Tensor, *others: Tensor | None, unsupported: str = "") ->
         x: the tensor whose device and dtype decide.
         others: the other tensors of the call, where there are any.
         unsupported: what in the arguments no compiled kernel does; empty if nothing.
+        dtypes: those of x that the op's kernels take.
 
     Raises:
         RuntimeError: a backend was named explicitly and cannot run this call.
@@ -124,8 +132,8 @@ def choose(op: str, x: Tensor, *others: Tensor | None, unsupported: str = "") ->
     obstacle = unsupported or _transformed()
     if not obstacle:
         if _has_memory(x, *others):
-            return backend_for(op, x, _wanted)
-        obstacle = _unfit(x, _device_type(x) if _wanted == "auto" or x.is_meta else _wanted)
+            return backend_for(op, x, _wanted, dtypes)
+        obstacle = _unfit(x, _device_type(x) if _wanted == "auto" or x.is_meta else _wanted, dtypes)
         # A graph for another machine keeps the op that was asked for; of a graph for this one, torch makes the best.
         if not obstacle and not (_wanted == "auto" and _native is None):
             return "dispatcher"
@@ -134,7 +142,7 @@ def choose(op: str, x: Tensor, *others: Tensor | None, unsupported: str = "") ->
     raise RuntimeError(f"{op}: the backend {_wanted!r} was asked for, but {obstacle}")
 
 
-def backend_for(op: str, x: Tensor, wanted: str) -> str:
+def backend_for(op: str, x: Tensor, wanted: str, dtypes: Container[torch.dtype] = DTYPE_CODES) -> str:
     """Which of "cuda", "cpu" and "reference" runs an op on a real tensor where ``wanted`` of `BACKENDS` is wanted.
 
     Raises:
@@ -143,7 +151,7 @@ def backend_for(op: str, x: Tensor, wanted: str) -> str:
     if wanted == "reference":
         return wanted
     backend = _device_type(x) if wanted == "auto" else wanted
-    obstacle = _unfit(x, backend)
+    obstacle = _unfit(x, backend, dtypes)
     if not obstacle and backend in COMPILED:
         obstacle = _not_built(backend, None if backend == "cpu" else x.device.index)
         if not obstacle:
@@ -159,11 +167,11 @@ def _device_type(x: Tensor) -> str:
     return "cpu" if x.is_cpu else "cuda" if x.is_cuda else x.device.type  # the last makes two objects
 
 
-def _unfit(x: Tensor, backend: str) -> str:
+def _unfit(x: Tensor, backend: str, dtypes: Container[torch.dtype]) -> str:
     """Says why no kernel of this backend takes a tensor like this one; empty if one does."""
     if _device_type(x) != backend:
         return f"x is on {x.device}"
-    if x.dtype not in DTYPE_CODES:
+    if x.dtype not in dtypes:
         return f"there is no kernel for {x.dtype}"
     return ""
 

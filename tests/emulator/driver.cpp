@@ -135,6 +135,10 @@ Status run(const std::string& op) {
   if (op == "bias_act_second")
     return cuda::bias_act_second(
         {read_bias_act(), tensor("ddx"), tensor("dy"), tensor("x"), tensor("y"), tensor("d2x")}, nullptr);
+  if (op == "philox_normal") {
+    const auto* seeds = static_cast<const int64_t*>(tensor("seeds"));
+    return cuda::philox_normal({integer("n"), integer("size"), seeds, static_cast<float*>(tensor("y"))}, nullptr);
+  }
   if (op == "upfirdn2d") return cuda::upfirdn2d(read_upfirdn2d(), nullptr);
   std::cerr << "driver: there is no op " << op << "\n";
   std::exit(2);

@@ -58,6 +58,13 @@ const char* launch(void (*kernel)(Parameters...), const LaunchShape& shape, cons
 
 #define EMULATOR_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
+// Sine and cosine of x half turns, which the CUDA library has and C has not.
+inline void sincospif(float x, float* sine, float* cosine) {
+  constexpr double half_turn = 3.14159265358979323846;
+  *sine = float(sin(half_turn * x));
+  *cosine = float(cos(half_turn * x));
+}
+
 inline void __syncthreads(EMULATOR_SITE) { emulator::wait(emulator::State::at_block, {file, line}); }
 
 inline void __syncwarp(unsigned mask = 0xffffffffu, EMULATOR_SITE) {

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylegan_fast.ops import adain, adain_reference, bias_act, bias_act_reference, setup_filter, upsample2d
+from stylegan_fast.ops import (
+    adain,
+    adain_reference,
+    bias_act,
+    bias_act_reference,
+    philox_normal,
+    setup_filter,
+    upsample2d,
+)
+from tests.philox_formula import assert_normal_of
 
 from .device import DEVICE, back, there
 
@@ -98,3 +107,10 @@ def test_upfirdn2d_beyond_2_to_the_31_elements(layout: torch.memory_format) -> N
         piece = x[0, channel, row : row + 2]
         expected = piece.repeat_interleave(2, 0).repeat_interleave(2, 1)
         assert torch.equal(y[0, channel, 2 * row : 2 * row + 4], expected)
+
+
+def test_philox_normal_beyond_2_to_the_31_numbers() -> None:
+    needs_memory(10)
+    rows, width = BEYOND // 2**16 + 1, 2**16
+    last = philox_normal(torch.tensor([-5], device=DEVICE), rows, width)[0, 0, -1]
+    assert_normal_of(back(last).numpy(), -5, first=BEYOND)

@@ -27,6 +27,16 @@ def epilogue(x: Tensor, scale: Tensor, shift: Tensor, noise: Tensor, strength: T
     return adain(x, scale, shift, **parameters, negative_slope=0.2)
 
 
+@cache
+def _seeds(n: int, device: torch.device) -> Tensor:
+    """Made once, as filters are."""
+    return torch.arange(n).to(device)
+
+
+def seeded(x: Tensor, strength: Tensor) -> Tensor:
+    return adain(x, noise_seed=_seeds(x.shape[0], x.device), noise_strength=strength, negative_slope=0.2)
+
+
 def _epilogue_of(n: int, c: int, h: int, w: int, layout: str) -> Workload:
     return Workload(epilogue, ((n, c, h, w), (n, c), (n, c), (n, 1, h, w), (c,), (c,)), layout)
 
@@ -55,6 +65,8 @@ TINY = {
     "adain, several slices": _epilogue_of(1, 2, 64, 65, "contiguous"),
     "adain, one slice, channels_last": _epilogue_of(2, 33, 3, 4, "channels_last"),
     "adain, several slices, channels_last": _epilogue_of(1, 35, 13, 11, "channels_last"),
+    "adain, seeds": Workload(seeded, ((3, 4, 16, 16), (4,))),
+    "adain, seeds of unaligned maps": Workload(seeded, ((2, 3, 5, 7), (3,))),
     **{f"bias_act, {act}": _activation(act) for act in ("linear", "relu", "lrelu", "tanh", "sigmoid")},
     **{f"bias_act, {act}": _activation(act) for act in ("elu", "selu", "softplus", "swish")},
     "bias_act, clamped": _activation("swish", gain=2.0, clamp=1.0),
@@ -69,6 +81,7 @@ TINY = {
 LARGER = {
     "adain": _epilogue_of(2, 24, 192, 160, "contiguous"),
     "adain, channels_last": _epilogue_of(2, 70, 96, 80, "channels_last"),
+    "adain, seeds": Workload(seeded, ((3, 8, 192, 160), (8,))),
     "bias_act": _activation("swish", (4, 64, 96, 80)),
     "upfirdn2d": _resampling(1, 3, 3, 1, shape=(2, 64, 48, 40), up=2, padding=[2, 1, 2, 1]),
 }

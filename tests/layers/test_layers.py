@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylegan_fast import layers
+from stylegan_fast import layers, philox_normal
 
 LAYERS = {
     "AdaIN": (lambda: layers.AdaIN(6, 5), True),
@@ -156,9 +156,21 @@ def test_epilogue_of_a_constant_plane_is_its_shift(backend: str) -> None:
     assert torch.equal(out, shift.expand_as(out))
 
 
+def test_epilogue_takes_seeds_for_noise(backend: str) -> None:
+    layer, (x, w) = example("LayerEpilogue")
+    seeds = torch.tensor([5, 5, -6, 7])
+    noise = philox_normal(seeds, 8, 8)
+    assert torch.equal(layer(x, w, noise_seed=seeds), layer(x, w, noise))
+    assert torch.equal(layer(x, w, noise_seed=seeds[:1]), layer(x, w, noise[:1]))
+    with pytest.raises(ValueError, match="noise and noise_seed were both given"):
+        layer(x, w, noise, seeds)
+
+
 def test_epilogue_without_noise_has_no_strength_and_refuses_noise(backend: str) -> None:
     layer = layers.LayerEpilogue(6, 5, use_noise=False)
     assert "noise_strength" not in layer.state_dict()
+    with pytest.raises(ValueError, match="noise_seed was given, expected None because use_noise=False"):
+        layer(torch.zeros(1, 6, 4, 4), torch.zeros(1, 5), noise_seed=torch.zeros(1, dtype=torch.int64))
     with pytest.raises(ValueError, match="use_noise=False"):
         layer(torch.zeros(1, 6, 4, 4), torch.zeros(1, 5), noise=torch.zeros(1, 1, 4, 4))
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -157,6 +158,46 @@ def test_noise_modes(small_generator: Generator, backend: str) -> None:
     assert not torch.equal(noisy("random"), random)
     assert torch.equal(noisy("random", 4), noisy("random", 4))
     assert not torch.equal(noisy("random", 4), noisy("random", 5))
+
+
+@pytest.mark.parametrize("lod", [0.0, 1.5])
+def test_random_noise_is_a_seed_for_each_sample_and_layer_in_use(
+    lod: float, small_generator: Generator, backend: str
+) -> None:
+    seen: dict[str, Tensor] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda _, args, kwargs: seen.update({name: kwargs["noise_seed"]})
+
+    for name, module in small_generator.synthesis.named_modules():
+        if name.endswith("epilogue"):
+            module.register_forward_pre_hook(note(name), with_kwargs=True)
+    source = torch.Generator().manual_seed(3)
+    small_generator(torch.randn(3, 8), lod=lod, noise_generator=source)
+    seeds = torch.stack(list(seen.values()))
+    assert seeds.shape == (2 * (4 - int(lod)), 3)
+    assert seeds.dtype == torch.int64
+    assert seeds.unique().numel() == seeds.numel()
+    # One call of the generator for all of them, and the first samples' do not depend on how many follow.
+    expected = torch.randint(2**63 - 1, (2, len(seeds)), generator=source.manual_seed(3))
+    assert torch.equal(seeds[:, :2].t(), expected)
+
+
+def test_fewer_images_of_a_generator_have_the_noise_of_more(small_generator: Generator, backend: str) -> None:
+    for name, parameter in small_generator.named_parameters():
+        if name.endswith("noise_strength"):
+            parameter.data.fill_(0.5)
+    network, z = small_generator.double(), torch.randn(3, 8, dtype=torch.float64)
+    one, three = (network(z[:n], noise_generator=torch.Generator().manual_seed(8)) for n in (1, 3))
+    torch.testing.assert_close(one[0], three[0])
+
+
+def test_noise_keeps_the_dtype_of_the_network(small_generator: Generator, backend: str) -> None:
+    ws, source = small_generator.mapping(torch.randn(1, 8)), torch.Generator()
+    image = small_generator.synthesis(ws, noise_generator=source.manual_seed(1))
+    exact = small_generator.double().synthesis(ws.double(), noise_generator=source.manual_seed(1))
+    assert (image.dtype, exact.dtype) == (torch.float32, torch.float64)
+    torch.testing.assert_close(image, exact.float(), rtol=1e-3, atol=1e-3)
 
 
 def test_unknown_noise_mode_is_refused(small_generator: Generator) -> None:

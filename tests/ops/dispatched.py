@@ -33,6 +33,11 @@ class Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def seeded_adain(x: Tensor, scale: Tensor, strength: Tensor) -> Tensor:
+    seed = torch.arange(x.shape[0], device=x.device)
+    return adain(x, scale, noise_seed=seed, noise_strength=strength, negative_slope=0.2, eps=1e-2)
+
+
 def all_of_adain(x: Tensor, *parameters: Tensor) -> Tensor:
     scale, shift, noise, strength, bias = parameters
     more = {"negative_slope": 0.2, "eps": 1e-2, "output_negative_slope": 0.3}
@@ -45,6 +50,7 @@ CALLS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]], list[str]]]
         [(2, 2, 3, 3), (2, 2), (2,), (1, 1, 3, 3), (2,), (2,)],
         ["adain", "adain_backward"],
     ),
+    "seeded adain": (seeded_adain, [(2, 2, 3, 3), (2,), (2,)], ["adain", "adain_backward"]),
     "instance_norm": (lambda x: adain(x, eps=1e-2), [(2, 2, 3, 3)], ["adain", "adain_backward"]),
     **{
         act: (
