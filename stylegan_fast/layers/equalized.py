@@ -17,13 +17,64 @@ LEAKY_SLOPE = 0.2
 _ACTIVATIONS = ("linear", "lrelu")
 
 
-def _checked_activation(layer: str, activation: str) -> str:
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"{layer}: activation is {activation!r}, expected one of {', '.join(_ACTIVATIONS)}")
-    return activation
+class _Equalized(nn.Module):
+    """What the equalised layers share: a weight and a bias stored unscaled, and an activation."""
+
+    fixed_weight: Tensor | None
+    fixed_bias: Tensor | None
+
+    def __init__(
+        self, weight_shape: tuple[int, ...], bias: bool, gain: float, lr_multiplier: float, activation: str
+    ) -> None:
+        super().__init__()
+        if activation not in _ACTIVATIONS:
+            raise ValueError(
+                f"{type(self).__name__}: activation is {activation!r}, expected one of {', '.join(_ACTIVATIONS)}"
+            )
+        self.gain = gain
+        self.lr_multiplier = lr_multiplier
+        self.activation = activation
+        self.weight = nn.Parameter(torch.randn(weight_shape) / lr_multiplier)
+        self.bias = nn.Parameter(torch.zeros(weight_shape[0])) if bias else None
+        self.register_buffer("fixed_weight", None, persistent=False)
+        self.register_buffer("fixed_bias", None, persistent=False)
+
+    @property
+    def weight_scale(self) -> float:
+        """What the stored weight is multiplied by when it is used."""
+        return self.gain / math.sqrt(math.prod(self.weight.shape[1:])) * self.lr_multiplier
+
+    def scaled_bias(self) -> Tensor | None:
+        """The bias as it is added: None, or one number an output."""
+        if self.fixed_bias is not None:
+            return self.fixed_bias
+        if self.bias is None or self.lr_multiplier == 1:
+            return self.bias
+        return self.bias * self.lr_multiplier
+
+    def scaled_weight(self) -> Tensor:
+        """The weight with its scale."""
+        return self.weight * self.weight_scale
+
+    def composed_weight(self) -> Tensor:
+        """The weight in the form in which the layer computes with it."""
+        return self.scaled_weight()
+
+    def used_weight(self, dtype: torch.dtype) -> Tensor:
+        """The same in a dtype, worked out beforehand after `fix_weight`."""
+        return self.composed_weight().to(dtype) if self.fixed_weight is None else self.fixed_weight.to(dtype)
+
+    def fix_weight(self, dtype: torch.dtype) -> None:
+        """For inference: works out weight and bias once and for all. Changes of the parameters have no effect then."""
+        with torch.no_grad():
+            weight = self.composed_weight().to(dtype)
+            if weight.ndim == 4:  # a convolution with such a weight makes channels_last of whatever comes
+                weight = weight.contiguous(memory_format=torch.channels_last)
+            bias = self.scaled_bias()
+            self.fixed_weight, self.fixed_bias = weight, None if bias is None else bias.clone()
 
 
-class EqualLinear(nn.Module):
+class EqualLinear(_Equalized):
     """Fully connected layer with an equalised learning rate.
 
     ::
@@ -59,38 +110,18 @@ class EqualLinear(nn.Module):
         lr_multiplier: float = 1.0,
         activation: str = "linear",
     ) -> None:
-        super().__init__()
+        super().__init__((out_features, in_features), bias, gain, lr_multiplier, activation)
         self.in_features = in_features
         self.out_features = out_features
-        self.gain = gain
-        self.lr_multiplier = lr_multiplier
-        self.activation = _checked_activation("EqualLinear", activation)
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
-        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
-
-    @property
-    def weight_scale(self) -> float:
-        """What the stored weight is multiplied by when it is used."""
-        return self.gain / math.sqrt(self.in_features) * self.lr_multiplier
-
-    def scaled_bias(self) -> Tensor | None:
-        """The bias as it is added: None, or [out_features]."""
-        if self.bias is None or self.lr_multiplier == 1:
-            return self.bias
-        return self.bias * self.lr_multiplier
-
-    def scaled_weight(self) -> Tensor:
-        """The weight as it is used."""
-        return self.weight * self.weight_scale
 
     def project(self, x: Tensor) -> Tensor:
         """The matrix product alone, without bias and activation."""
-        return functional.linear(x, self.scaled_weight().to(x.dtype))
+        return functional.linear(x, self.used_weight(x.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         bias = self.scaled_bias()
         if self.activation == "linear" and bias is not None:
-            return functional.linear(x, self.scaled_weight().to(x.dtype), bias.to(x.dtype))
+            return functional.linear(x, self.used_weight(x.dtype), bias.to(x.dtype))
         return bias_act(self.project(x), bias, dim=x.ndim - 1, act=self.activation, gain=1)
 
     def extra_repr(self) -> str:
@@ -100,7 +131,7 @@ class EqualLinear(nn.Module):
         )
 
 
-class EqualConv2d(nn.Module):
+class EqualConv2d(_Equalized):
     """2-D convolution with an equalised learning rate.
 
     ::
@@ -135,36 +166,16 @@ class EqualConv2d(nn.Module):
         lr_multiplier: float = 1.0,
         activation: str = "linear",
     ) -> None:
-        super().__init__()
+        super().__init__((out_channels, in_channels, kernel_size, kernel_size), bias, gain, lr_multiplier, activation)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = kernel_size // 2 if padding is None else padding
-        self.gain = gain
-        self.lr_multiplier = lr_multiplier
-        self.activation = _checked_activation("EqualConv2d", activation)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size) / lr_multiplier)
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-
-    @property
-    def weight_scale(self) -> float:
-        """What the stored weight is multiplied by when it is used."""
-        return self.gain / (math.sqrt(self.in_channels) * self.kernel_size) * self.lr_multiplier
-
-    def scaled_bias(self) -> Tensor | None:
-        """The bias as it is added: None, or [out_channels]."""
-        if self.bias is None or self.lr_multiplier == 1:
-            return self.bias
-        return self.bias * self.lr_multiplier
-
-    def scaled_weight(self) -> Tensor:
-        """The weight as it is used."""
-        return self.weight * self.weight_scale
 
     def convolve(self, x: Tensor) -> Tensor:
         """The convolution alone, without bias and activation."""
-        return functional.conv2d(x, self.scaled_weight().to(x.dtype), stride=self.stride, padding=self.padding)
+        return functional.conv2d(x, self.used_weight(x.dtype), stride=self.stride, padding=self.padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return bias_act(self.convolve(x), self.scaled_bias(), act=self.activation, gain=1)

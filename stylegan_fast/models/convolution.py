@@ -18,11 +18,13 @@ class UpConv2d(EqualConv2d):
         super().__init__(in_channels, out_channels, 3, bias=False, gain=math.sqrt(2))
         self.blur = Blur()
 
-    def convolve(self, x: Tensor) -> Tensor:
+    def composed_weight(self) -> Tensor:
         # The same sum as one transposed convolution: 16 multiplications per input pixel instead of 36, no enlarged
         # tensor. It turns the kernel by 180 degrees, so the kernel is turned before.
-        kernel = _sum_of_shifts(self.scaled_weight().flip(2, 3)).transpose(0, 1).to(x.dtype)
-        return functional.conv_transpose2d(x, kernel, stride=2, padding=1)
+        return _sum_of_shifts(self.scaled_weight().flip(2, 3)).transpose(0, 1)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        return functional.conv_transpose2d(x, self.used_weight(x.dtype), stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.blur(self.convolve(x))
@@ -38,10 +40,12 @@ class DownConv2d(EqualConv2d):
         super().__init__(in_channels, out_channels, 3, gain=math.sqrt(2), activation="lrelu")
         self.blur = Blur()
 
-    def convolve(self, x: Tensor) -> Tensor:
+    def composed_weight(self) -> Tensor:
         # Convolution and mean in one: 16 multiplications per output pixel instead of 36.
-        kernel = (_sum_of_shifts(self.scaled_weight()) / 4).to(x.dtype)
-        return functional.conv2d(self.blur(x), kernel, stride=2, padding=1)
+        return _sum_of_shifts(self.scaled_weight()) / 4
+
+    def convolve(self, x: Tensor) -> Tensor:
+        return functional.conv2d(self.blur(x), self.used_weight(x.dtype), stride=2, padding=1)
 
 
 def _sum_of_shifts(weight: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from stylegan_fast.layers import Downsample, EqualConv2d, EqualLinear, MinibatchStdDev
@@ -38,15 +39,16 @@ class DiscriminatorEpilogue(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(self.mbstd(x))
-        return self.out(self.fc(x.flatten(1)))
+        return self.out(self.fc(x.flatten(1).to(self.fc.weight.dtype)))
 
 
 class Discriminator(nn.Module):
     """StyleGAN's discriminator (arXiv 1812.04948, appendix C; 1710.10196, table 2).
 
     At 1024x1024 with the default widths it has 23,087,249 trainable parameters. With classes there is one score per
-    class and the result is that of the image's own class, ``sum(scores * c)``. Computes in the dtype of the images;
-    blocks of resolutions not in use are not run and get no gradient.
+    class and the result is that of the image's own class, ``sum(scores * c)``. Features are computed in `dtype`, the
+    last two layers and so the scores in that of the parameters; blocks of resolutions not in use are not run and get no
+    gradient.
 
     Args:
         img_resolution: power of two, 8 to 1024.
@@ -57,6 +59,7 @@ class Discriminator(nn.Module):
 
     Attributes:
         lod: the level of detail used where none is given; 0 (full resolution) unless set or saved mid-growth.
+        dtype: of the features; None, as it is at first, is that of the images.
         init_kwargs: plain numbers from which ``Discriminator(**init_kwargs)`` builds the same architecture.
 
     Raises:
@@ -90,6 +93,7 @@ class Discriminator(nn.Module):
         self.img_channels = img_channels
         self.c_dim = c_dim
         self.lod = 0.0
+        self.dtype: torch.dtype | None = None
         self.down = Downsample()
         for stage in range(int(math.log2(img_resolution)), 2, -1):
             resolution = 2**stage
@@ -124,6 +128,7 @@ class Discriminator(nn.Module):
         self._check(img, c, resolution)
         if img.shape[2] != resolution:
             img = resize_by_halves(img, self.down, level)
+        img = img if self.dtype is None else img.to(self.dtype)
 
         x = self.get_submodule(f"b{resolution}.from_rgb")(img)
         if amount is not None:

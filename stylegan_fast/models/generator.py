@@ -1,10 +1,12 @@
 """The generator: mapping and synthesis together."""
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stylegan_fast.layers import EqualConv2d, EqualLinear
 from stylegan_fast.models.growth import check_image_shape, num_layers_at
 from stylegan_fast.models.mapping import MappingNetwork
 from stylegan_fast.models.synthesis import SynthesisNetwork
@@ -81,6 +83,25 @@ class Generator(nn.Module):
         self.num_ws = num_layers_at(img_resolution)
         self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, mapping_layers, mapping_width, w_avg_beta)
         self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, channel_base, channel_max)
+
+    def optimize_for_inference(self, dtype: torch.dtype = torch.float32) -> "Generator":
+        """A copy that draws the same pictures faster and cannot be trained or saved.
+
+        Every weight is scaled, composed and laid out channels_last beforehand, and features have this dtype: with
+        bfloat16 the pictures lose some digits (40 dB and more from those of float32), and processors with bfloat16
+        arithmetic need half the time.
+
+        Args:
+            dtype: of features and images; styles, statistics and sums stay float32.
+        """
+        fast = copy.deepcopy(self).eval().requires_grad_(False)
+        for module in fast.modules():
+            if isinstance(module, EqualConv2d):
+                module.fix_weight(dtype)
+            elif isinstance(module, EqualLinear):
+                module.fix_weight(torch.float32)
+        fast.synthesis.dtype = dtype
+        return fast
 
     @property
     def lod(self) -> float:

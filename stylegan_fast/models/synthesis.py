@@ -51,10 +51,9 @@ class SynthesisBlock(nn.Module):
         self.layer1 = SynthesisLayer(conv, channels, w_dim, resolution)
         self.to_rgb = EqualConv2d(channels, img_channels, 1)
 
-    def forward(self, x: Tensor | None, ws: Tensor, noise_mode: str, noise_seeds: Sequence[Tensor | None]) -> Tensor:
-        """Features of this resolution, from those of the one below (None at 4x4) and two styles ``[N, 2, w_dim]``."""
-        if self.const is not None:
-            x = self.const.to(ws.dtype).expand(ws.shape[0], -1, -1, -1)
+    def forward(self, x: Tensor, ws: Tensor, noise_mode: str, noise_seeds: Sequence[Tensor | None]) -> Tensor:
+        """Features of this resolution, from those of the one below (at 4x4 from `const`) and two styles
+        ``[N, 2, w_dim]``."""
         x = self.layer0(x, ws[:, 0], noise_mode, noise_seeds[0])
         return self.layer1(x, ws[:, 1], noise_mode, noise_seeds[1])
 
@@ -62,14 +61,17 @@ class SynthesisBlock(nn.Module):
 class SynthesisNetwork(nn.Module):
     """Styles to images: a learned 4x4 constant, then two style layers per resolution (arXiv 1812.04948, figure 1b).
 
-    Computes in the dtype of ws, at resolution ``img_resolution / 2^floor(lod)``; blocks beyond it are not run and get
-    no gradient.
+    Features are computed in `dtype`, their statistics in fp32, styles in the dtype of ws. The resolution is
+    ``img_resolution / 2^floor(lod)``; blocks beyond it are not run and get no gradient.
 
     Args:
         w_dim: width of w.
         img_resolution: power of two, 8 to 1024.
         img_channels: 1, 3 or 4.
         channel_base, channel_max: see `channels_at`.
+
+    Attributes:
+        dtype: of the features and images; None, as it is at first, is that of ws.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class SynthesisNetwork(nn.Module):
         self.img_channels = img_channels
         self.num_ws = 2 * int(math.log2(img_resolution)) - 2
         self.lod = 0.0
+        self.dtype: torch.dtype | None = None
         self.up = Upsample()
         for stage in range(2, int(math.log2(img_resolution)) + 1):
             resolution = 2**stage
@@ -112,7 +115,7 @@ class SynthesisNetwork(nn.Module):
 
         Returns:
             Images ``[N, img_channels, r, r]``, nominally in -1 to 1 but not clamped, ``r = img_resolution /
-            2^floor(lod)`` (`img_resolution` with `full_size`), in the dtype of ws.
+            2^floor(lod)`` (`img_resolution` with `full_size`), in `dtype`.
 
         Raises:
             ValueError: ws, lod or noise_mode is not as described.
@@ -124,7 +127,9 @@ class SynthesisNetwork(nn.Module):
         level, amount = split_lod(self.lod if lod is None else lod, self.img_resolution)
         resolution = self.img_resolution >> level
 
-        x: Tensor | None = None
+        const = self.block(4).const
+        assert const is not None
+        x = const.to(ws.dtype if self.dtype is None else self.dtype).expand(ws.shape[0], -1, -1, -1)
         coarser: Tensor | None = None
         stages = int(math.log2(resolution)) - 1
         layers = 2 * stages

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from stylegan_fast.models.discriminator import Discriminator
+from stylegan_fast.models.generator import Generator
 from stylegan_fast.models.mapping import mix_styles
 from stylegan_fast.training.adam import Adam
 from stylegan_fast.training.draws import GeneratorInputs
@@ -26,20 +28,24 @@ class Trainer:
         r1_gamma: weight of the penalty on the reals, ``gamma / 2 * mean |dD/dx|^2``; 0 leaves it out.
         ema_half_life_kimg: of the running average of G.
         objective: the terms of the game.
+        dtype: of the features of G and D, "low precision" where it is bfloat16; parameters, statistics, scores, losses
+            and the sum of the penalty stay as the parameters are. None: that of the parameters.
     """
 
     def __init__(
         self,
-        G: nn.Module,
-        D: nn.Module,
-        G_ema: nn.Module,
+        G: Generator,
+        D: Discriminator,
+        G_ema: Generator,
         *,
         r1_gamma: float = 10.0,
         ema_half_life_kimg: float = 10.0,
         objective: Objective = NONSATURATING,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.G, self.D, self.G_ema = G.train(), D.train(), G_ema.eval().requires_grad_(False)
         self.G_ema.load_state_dict(G.state_dict())
+        G.synthesis.dtype = D.dtype = dtype
         self.r1_gamma = r1_gamma
         self.objective = objective
         self.average = MovingAverage(self.G_ema, self.G, ema_half_life_kimg)
@@ -116,12 +122,11 @@ class Trainer:
 
     def _generate(self, inputs: GeneratorInputs, lod: float) -> Tensor:
         """Images as G makes them in training: no truncation, styles mixed, w_avg following the unmixed w."""
-        G: Any = self.G
-        ws = G.mapping(inputs.z, inputs.c, update_emas=True)
+        ws = self.G.mapping(inputs.z, inputs.c, update_emas=True)
         if inputs.mixing is not None:
-            ws = mix_styles(ws, G.mapping(inputs.mixing.z2, inputs.c), inputs.mixing.cutoff)
+            ws = mix_styles(ws, self.G.mapping(inputs.mixing.z2, inputs.c), inputs.mixing.cutoff)
         noise_mode = "const" if inputs.noise_generator is None else "random"
-        images: Tensor = G.synthesis(ws, lod=lod, noise_mode=noise_mode, noise_generator=inputs.noise_generator)
+        images: Tensor = self.G.synthesis(ws, lod=lod, noise_mode=noise_mode, noise_generator=inputs.noise_generator)
         return images
 
     def _apply(self, optimizer: Adam, lr: float) -> None:

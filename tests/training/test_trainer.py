@@ -135,3 +135,24 @@ def test_the_average_halves_its_distance_in_its_half_life_and_copies_buffers() -
 def test_the_average_refuses_networks_that_differ() -> None:
     with pytest.raises(ValueError, match=r"networks differ in \['bias', 'weight'\]"):
         MovingAverage(nn.ReLU(), nn.Linear(2, 2))
+
+
+def gradients_of_one_step(dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+    """Of both networks, at the same weights."""
+    trainer = small_trainer()
+    trainer.G.synthesis.dtype = trainer.D.dtype = dtype
+    reals = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    inputs = GeneratorInputs(torch.randn(8, 8, generator=torch.Generator().manual_seed(1)))
+    trainer.d_step(reals, None, inputs, 0.5, 0.0)
+    found = {name: p.grad.clone() for name, p in trainer.D.named_parameters() if p.grad is not None}
+    trainer.g_step(inputs, 0.5, 0.0)
+    return found | {name: p.grad.clone() for name, p in trainer.G.named_parameters() if p.grad is not None}
+
+
+def test_gradients_in_low_precision_point_where_those_in_fp32_point() -> None:
+    low, full = gradients_of_one_step(torch.bfloat16), gradients_of_one_step(None)
+    assert low.keys() == full.keys()
+    a, b = (torch.cat([v.flatten() for v in found.values()]) for found in (low, full))
+    assert a.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(a, b, dim=0) > 0.999
+    assert (a - b).norm() > 1e-4 * b.norm()  # else low precision was not in use
