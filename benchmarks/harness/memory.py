@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,21 +19,28 @@ def peak_bytes(work: Work, device: torch.device) -> int | None:
     library takes elsewhere (a CPU kernel's stack, oneDNN's scratch) is not seen.
     """
     work.results[0] = None
+    work.prepare(0, 1)
+    return peak_of(lambda: work.call(0), device)
+
+
+def peak_of(call: Callable[[], object], device: torch.device) -> int | None:
+    """The same of any call."""
     if device.type == "cuda":
-        work.prepare(0, 1)
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        work.call(0)
+        call()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     if not torch.profiler.kineto_available():
         return None
     # The profiler's allocation events are the only account of the CPU allocator that torch keeps.
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        work.prepare(0, 1)
-        with torch.profiler.record_function(MEASURED):
-            work.call(0)
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with (
+        torch.profiler.profile(activities=activities, profile_memory=True) as profile,
+        torch.profiler.record_function(MEASURED),
+    ):
+        call()
     assert profile.profiler is not None
     events = profile.profiler.kineto_results.events()
     start = next(e.start_ns() for e in events if e.name() == MEASURED)

@@ -172,14 +172,14 @@ def fastest(works: list[Work], device: torch.device) -> Work:
     for turn in range(5):
         for position, work in enumerate(works):
             work.prepare(turn, 1)
-            _synchronize(device)
+            synchronize(device)
             start = time.perf_counter()
             work.call(turn)
-            _synchronize(device)
+            synchronize(device)
             best[position] = min(best[position], time.perf_counter() - start)
     return works[best.index(min(best))]
 
 
-def _synchronize(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

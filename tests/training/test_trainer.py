@@ -154,5 +154,5 @@ def test_gradients_in_low_precision_point_where_those_in_fp32_point() -> None:
     assert low.keys() == full.keys()
     a, b = (torch.cat([v.flatten() for v in found.values()]) for found in (low, full))
     assert a.dtype == torch.float32
-    assert torch.nn.functional.cosine_similarity(a, b, dim=0) > 0.999
+    assert torch.nn.functional.cosine_similarity(a, b, dim=0) > 0.99  # 8 channels average little
     assert (a - b).norm() > 1e-4 * b.norm()  # else low precision was not in use
