@@ -27,6 +27,18 @@ inline Lanes<float> fused(const Lanes<float>& a, const Lanes<float>& b, const La
 #endif
 }
 
+// Asks for memory that a walk now at x, or at y with its results, will meet soon. A page ahead: the hardware's own
+// prefetching ends with the page. A blur of 4x256x64x64 in channels_last took 2460 us without, 1484 with the first and
+// 1250 with both, a copy of it 1050 (one thread, buffers beyond the cache).
+template <class T>
+inline void soon_read(const T* x) {
+  __builtin_prefetch(reinterpret_cast<const char*>(x) + 4096);
+}
+template <class T>
+inline void soon_written(T* y) {
+  __builtin_prefetch(reinterpret_cast<char*>(y) + 4096, 1);
+}
+
 template <class T>
 inline Lanes<Acc<T>> lanes_at(const T* x) {
   Lanes<Acc<T>> values;
@@ -53,6 +65,13 @@ inline Lanes<float> even_fours(const Lanes<float>& a, const Lanes<float>& b) {
 }
 inline Lanes<float> odd_fours(const Lanes<float>& a, const Lanes<float>& b) {
   return STYLEGAN_FAST_PICK(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+// The first, and the last, eight lanes of both.
+inline Lanes<float> first_halves(const Lanes<float>& a, const Lanes<float>& b) {
+  return STYLEGAN_FAST_PICK(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+}
+inline Lanes<float> last_halves(const Lanes<float>& a, const Lanes<float>& b) {
+  return STYLEGAN_FAST_PICK(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
 }
 inline Lanes<float> first_pairs(const Lanes<float>& even, const Lanes<float>& odd) {
   return STYLEGAN_FAST_PICK(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);

@@ -32,8 +32,12 @@ struct Boxes {
     for (int64_t i = 0; i < width; ++i, in += channels, out += 2 * channels) {
       T* const to[4] = {out, out + channels, out + line, out + line + channels};
       const bool done = over_lanes(channels, lanes, [&](int64_t c) {
+        soon_read(in + c);
         const Lanes<A> value = lanes_at(in + c) * weight;
-        for (T* place : to) put_all(value, place + c);
+        for (T* place : to) {
+          soon_written(place + c);
+          put_all(value, place + c);
+        }
       });
       if (done) continue;
       for (int64_t c = 0; c < channels; ++c)
@@ -44,8 +48,11 @@ struct Boxes {
   void repeat_row(const T* in, int64_t width, T* out) const {
     T* const to[2] = {out, out + 2 * width};
     const bool done = over_lanes(width, lanes, [&](int64_t i) {
+      soon_read(in + i);
       const Lanes<A> value = lanes_at(in + i) * weight, first = first_pairs(value, value), last = last_pairs(value, value);
       for (T* place : to) {
+        soon_written(place + 2 * i);
+        soon_written(place + 2 * i + lanes);
         put_all(first, place + 2 * i);
         put_all(last, place + 2 * i + lanes);
       }
@@ -90,6 +97,8 @@ struct Boxes {
     for (int64_t i = 0; i < width; ++i, in += 2 * channels, out += channels) {
       const T* const from[4] = {in, in + channels, in + line, in + line + channels};
       const bool done = over_lanes(channels, lanes, [&](int64_t c) {
+        for (const T* place : from) soon_read(place + c);
+        soon_written(out + c);
         const Lanes<A> upper = lanes_at(from[0] + c) + lanes_at(from[1] + c);
         const Lanes<A> lower = lanes_at(from[2] + c) + lanes_at(from[3] + c);
         put_all((upper + lower) * weight, out + c);
@@ -106,6 +115,11 @@ struct Boxes {
   void mean_row(const T* in, int64_t width, T* out) const {
     const T* const below = in + 2 * width;
     const bool done = over_lanes(width, lanes, [&](int64_t i) {
+      for (const T* line = in; line <= below; line += 2 * width) {
+        soon_read(line + 2 * i);
+        soon_read(line + 2 * i + lanes);
+      }
+      soon_written(out + i);
       const Lanes<A> a = lanes_at(in + 2 * i) + lanes_at(below + 2 * i);
       const Lanes<A> b = lanes_at(in + 2 * i + lanes) + lanes_at(below + 2 * i + lanes);
       put_all((even_ones(a, b) + odd_ones(a, b)) * weight, out + i);

@@ -42,6 +42,7 @@ struct PixelRows {
       Lanes<A> pixels[window];
       for (int k = 0; k < window - fresh; ++k) get_all(ring[k] + c, pixels[k]);
       for (int k = 0; k < fresh; ++k) {
+        soon_read(from[k][reach - 1] + c);
         Lanes<A> sum = lanes_at(from[k][0] + c) * weights_y[0];
         for (int t = 1; t < reach; ++t) sum = fused(lanes_at(from[k][t] + c), Lanes<A>{} + weights_y[t], sum);
         put_all(sum, ring[window - fresh + k] + c);
@@ -50,6 +51,7 @@ struct PixelRows {
       for (int phase = 0; phase < up; ++phase) {
         Lanes<A> sum = pixels[phase] * x.taps[phase][0].weight;
         for (int t = 1; t < reach; ++t) sum = fused(pixels[phase + t], Lanes<A>{} + x.taps[phase][t].weight, sum);
+        soon_written(to[phase] + c);
         put_all(sum, to[phase] + c);
       }
       if (c + lanes >= width) return;

@@ -47,6 +47,7 @@ struct ImageRows {
     *sum = total;
   }
   static Lanes<A> sum_columns(const T* const (&rows)[reach], const A* weights, int64_t from) {
+    soon_read(rows[reach - 1] + from);
     Lanes<A> total = lanes_at(rows[0] + from) * weights[0];
     for (int t = 1; t < reach; ++t) total = fused(lanes_at(rows[t] + from), Lanes<A>{} + weights[t], total);
     return total;
@@ -90,13 +91,17 @@ struct ImageRows {
   // One output row from its row of sums; `to` is where the run begins.
   void horizontal(const Run& run, const A* const (&lines)[down], T* to) const {
     if constexpr (up == 1) {
-      for (int64_t i = 0; i < run.steps; i += lanes)
+      for (int64_t i = 0; i < run.steps; i += lanes) {
+        soon_written(to + i);
         put<A>(across(lines, 0, i), smaller(lanes, run.steps - i), to + i);
+      }
     } else {
       const int64_t count = smaller(2 * run.steps, x.out - 2 * run.first);
       for (int64_t i = 0; i < run.steps; i += lanes) {
         const Lanes<A> even = across(lines, 0, i), odd = across(lines, 1, i);
         const int64_t left = count - 2 * i;
+        soon_written(to + 2 * i);
+        soon_written(to + 2 * i + lanes);
         put<A>(first_pairs(even, odd), smaller(lanes, left), to + 2 * i);
         if (left > lanes) put<A>(last_pairs(even, odd), smaller(lanes, left - lanes), to + 2 * i + lanes);
       }
