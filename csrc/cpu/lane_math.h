@@ -6,6 +6,8 @@
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
 // a * b + c, rounded once where the machine can.
 inline Lanes<float> fused(const Lanes<float>& a, const Lanes<float>& b, const Lanes<float>& c) {
 #if defined(__AVX512F__)
@@ -37,6 +39,16 @@ inline void soon_read(const T* x) {
 template <class T>
 inline void soon_written(T* y) {
   __builtin_prefetch(reinterpret_cast<char*>(y) + 4096, 1);
+}
+
+// `get` and `put` for less than a vector, which is rare and need not be repeated at every place.
+template <class T>
+__attribute__((noinline)) void get_some(const T* x, int64_t width, Lanes<Acc<T>>& to) {
+  get<Acc<T>>(x, width, to);
+}
+template <class T>
+__attribute__((noinline)) void put_some(const Lanes<Acc<T>>& from, int64_t width, T* x) {
+  put<Acc<T>>(from, width, x);
 }
 
 template <class T>

@@ -1,7 +1,7 @@
 // What the kernels of separable filters share: a filter taken apart into its axes, and where the taps of one axis lie.
 #pragma once
 
-#include "simd.h"
+#include "lane_math.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
@@ -10,7 +10,6 @@ constexpr int64_t most_taps = 4;              // of one phase
 constexpr int64_t numbers_of_piece = 65536;  // about how many outputs a thread takes at a time
 
 inline int64_t floor_of(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
-inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 template <class A>
 struct Tap {
