@@ -16,23 +16,9 @@ struct Run {
   bool shared;
 
   Lanes<A> bias_at(int64_t i, int64_t width) const {
-    Lanes<A> values;
-    if (shared) return Lanes<A>{} + *bias;
-    width == lane_count<A> ? get_all(bias + i, values) : get_some(bias + i, width, values);
-    return values;
+    return shared ? Lanes<A>{} + *bias : get(bias + i, width);
   }
 };
-
-// Body(i, width) for the vectors of n numbers; the last two may overlap, as nothing is computed in place.
-template <class A, class Body>
-inline void over_run(int64_t n, Body body) {
-  constexpr int64_t lanes = lane_count<A>;
-  const int64_t width = smaller(n, lanes);
-  for (int64_t i = 0;; i = smaller(i + lanes, n - width)) {
-    body(i, width);
-    if (i + width == n) return;
-  }
-}
 
 // The bias of numbers [start, start + n), one by one.
 template <class A>
@@ -100,16 +86,14 @@ Constants<Acc<T>> constants(const BiasAct& op) {
 
 template <class T>
 inline Lanes<Acc<T>> read(const T* x, int64_t width) {
-  Lanes<Acc<T>> values;
   soon_read(x);
-  width == lane_count<Acc<T>> ? get_all(x, values) : get_some(x, width, values);
-  return values;
+  return get(x, width);
 }
 
 template <class T>
 inline void write(const Lanes<Acc<T>>& values, int64_t width, T* y) {
   soon_written(y);
-  width == lane_count<Acc<T>> ? put_all(values, y) : put_some(values, width, y);
+  put(values, width, y);
 }
 
 template <Activation act, class T>
@@ -120,7 +104,7 @@ void forward(const BiasActForward& f, int threads) {
     const T* x = static_cast<const T*>(f.x) + run.start;
     T* y = static_cast<T*>(f.y) + run.start;
     const Constants<A> own = k;  // no store to y can change it, for all the compiler knows
-    over_run<A>(run.n, [&](int64_t i, int64_t width) {
+    over_lanes<A>(run.n, [&](int64_t i, int64_t width) {
       const Lanes<A> v = value<act, A>(read(x + i, width) + run.bias_at(i, width), own.alpha) * own.gain;
       write<T>(at_most<A>(at_least<A>(v, -own.clamp), own.clamp), width, y + i);
     });
@@ -137,7 +121,7 @@ void derivative(const BiasAct& op, const void* x_, const void* y_, void* to_, in
     const T* y = y_ ? static_cast<const T*>(y_) + run.start : nullptr;
     T* to = static_cast<T*>(to_) + run.start;
     const Constants<A> own = k;
-    over_run<A>(run.n, [&](int64_t i, int64_t width) {
+    over_lanes<A>(run.n, [&](int64_t i, int64_t width) {
       Lanes<A> u = {}, out = {};
       if constexpr (reads_x) u = read(x + i, width) + run.bias_at(i, width);
       if (y) out = read(y + i, width);

@@ -5,12 +5,10 @@
 
 #include <math.h>
 
-#include "lane_math.h"
+#include "registers.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
-
-typedef int32_t Ints __attribute__((vector_size(64)));
 
 template <class A>
 inline Lanes<A> magnitude_of(const Lanes<A>& x) {

@@ -6,8 +6,10 @@
 #include "upfirdn2d_boxes.h"
 #include "upfirdn2d_pixels.h"
 #include "upfirdn2d_rows.h"
-#include "upfirdn2d_small.h"
 #include "upfirdn2d_tiles.h"
+#if STYLEGAN_FAST_REGISTER == 64
+#include "upfirdn2d_small.h"
+#endif
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
@@ -137,7 +139,10 @@ template <class T>
 bool resample_short(const UpFirDn2d& op, int threads) {
   Separable<Acc<T>> axes;
   if (!axes.plan(op)) return false;
-  if (Boxes<T>::run(op, axes, threads) || SmallPlanes<T>::run(op, axes, threads)) return true;
+  if (Boxes<T>::run(op, axes, threads)) return true;
+#if STYLEGAN_FAST_REGISTER == 64
+  if (SmallPlanes<T>::run(op, axes, threads)) return true;
+#endif
   if (op.layout == Layout::channels_last ? resample_with<PixelRows, T>(op, axes, threads)
                                          : resample_with<ImageRows, T>(op, axes, threads))
     return true;

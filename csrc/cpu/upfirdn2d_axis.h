@@ -1,7 +1,7 @@
 // What the kernels of separable filters share: a filter taken apart into its axes, and where the taps of one axis lie.
 #pragma once
 
-#include "lane_math.h"
+#include "registers.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {

@@ -2,22 +2,21 @@
 // of a tensor are one tall image, and its rows are independent.
 #pragma once
 
-#include "lane_math.h"
+#include "registers.h"
 #include "upfirdn2d_axis.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
-// Body(i) for vectors that begin at i and together cover [0, count); the last two may overlap. False where one vector is
-// too many.
-template <class Body>
-inline bool over_lanes(int64_t count, int64_t lanes, Body body) {
-  if (count < lanes) return false;
-  for (int64_t i = 0;; i = smaller(i + lanes, count - lanes)) {
-    body(i);
-    if (i + lanes == count) return true;
-  }
+#if STYLEGAN_FAST_REGISTER == 64
+// Every second group of four lanes.
+inline Lanes<float> even_fours(const Lanes<float>& a, const Lanes<float>& b) {
+  return STYLEGAN_FAST_PICK(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
 }
+inline Lanes<float> odd_fours(const Lanes<float>& a, const Lanes<float>& b) {
+  return STYLEGAN_FAST_PICK(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+#endif
 
 template <class T>
 struct Boxes {
@@ -31,38 +30,34 @@ struct Boxes {
     const int64_t line = 2 * width * channels;
     for (int64_t i = 0; i < width; ++i, in += channels, out += 2 * channels) {
       T* const to[4] = {out, out + channels, out + line, out + line + channels};
-      const bool done = over_lanes(channels, lanes, [&](int64_t c) {
+      over_lanes<A>(channels, [&](int64_t c, int64_t some) {
         soon_read(in + c);
-        const Lanes<A> value = lanes_at(in + c) * weight;
+        const Lanes<A> value = get(in + c, some) * weight;
         for (T* place : to) {
           soon_written(place + c);
-          put_all(value, place + c);
+          put(value, some, place + c);
         }
       });
-      if (done) continue;
-      for (int64_t c = 0; c < channels; ++c)
-        for (T* place : to) place[c] = from_acc<T>(to_acc(in[c]) * weight);
     }
   }
 
   void repeat_row(const T* in, int64_t width, T* out) const {
     T* const to[2] = {out, out + 2 * width};
-    const bool done = over_lanes(width, lanes, [&](int64_t i) {
+    over_lanes<A>(width, [&](int64_t i, int64_t some) {
       soon_read(in + i);
-      const Lanes<A> value = lanes_at(in + i) * weight, first = first_pairs(value, value), last = last_pairs(value, value);
+      const Lanes<A> value = get(in + i, some) * weight;
+      const Lanes<A> first = first_pairs(value, value), last = last_pairs(value, value);
       for (T* place : to) {
         soon_written(place + 2 * i);
         soon_written(place + 2 * i + lanes);
-        put_all(first, place + 2 * i);
-        put_all(last, place + 2 * i + lanes);
+        put(first, smaller(lanes, 2 * some), place + 2 * i);
+        if (2 * some > lanes) put(last, 2 * some - lanes, place + 2 * i + lanes);
       }
     });
-    if (done) return;
-    for (int64_t i = 0; i < width; ++i)
-      for (T* place : to) place[2 * i] = place[2 * i + 1] = from_acc<T>(to_acc(in[i]) * weight);
   }
 
-  // Rows of 4 or 8: several of them in one vector.
+#if STYLEGAN_FAST_REGISTER == 64
+  // Rows of 4 or 8: several of them in one register.
   template <int64_t width>
   void repeat_short_rows(const T* in, T* out) const {
     const Lanes<A> value = lanes_at(in) * weight;
@@ -73,9 +68,11 @@ struct Boxes {
       for (int64_t copy = 0; copy < 2; ++copy)
         __builtin_memcpy(out + (2 * row + copy) * 2 * width, pairs + row * 2 * width, 2 * width * sizeof(T));
   }
+#endif
 
   void repeat(const T* in, int64_t rows, int64_t width, int64_t channels, T* out) const {
     int64_t row = 0;
+#if STYLEGAN_FAST_REGISTER == 64
     if (channels == 1 && (width == 4 || width == 8)) {
       const int64_t together = lanes / width;
       for (; row + together <= rows; row += together) {
@@ -83,6 +80,7 @@ struct Boxes {
         width == 4 ? repeat_short_rows<4>(from, out + row * 16) : repeat_short_rows<8>(from, out + row * 32);
       }
     }
+#endif
     for (; row < rows; ++row) {
       const T* from = in + row * width * channels;
       T* to = out + row * 4 * width * channels;
@@ -96,60 +94,57 @@ struct Boxes {
     const int64_t line = 2 * width * channels;
     for (int64_t i = 0; i < width; ++i, in += 2 * channels, out += channels) {
       const T* const from[4] = {in, in + channels, in + line, in + line + channels};
-      const bool done = over_lanes(channels, lanes, [&](int64_t c) {
+      over_lanes<A>(channels, [&](int64_t c, int64_t some) {
         for (const T* place : from) soon_read(place + c);
         soon_written(out + c);
-        const Lanes<A> upper = lanes_at(from[0] + c) + lanes_at(from[1] + c);
-        const Lanes<A> lower = lanes_at(from[2] + c) + lanes_at(from[3] + c);
-        put_all((upper + lower) * weight, out + c);
+        const Lanes<A> upper = get(from[0] + c, some) + get(from[1] + c, some);
+        const Lanes<A> lower = get(from[2] + c, some) + get(from[3] + c, some);
+        put((upper + lower) * weight, some, out + c);
       });
-      if (done) continue;
-      for (int64_t c = 0; c < channels; ++c) {
-        const A upper = to_acc(from[0][c]) + to_acc(from[1][c]), lower = to_acc(from[2][c]) + to_acc(from[3][c]);
-        out[c] = from_acc<T>((upper + lower) * weight);
-      }
     }
   }
 
   // Two input rows from `in`, `width` outputs.
   void mean_row(const T* in, int64_t width, T* out) const {
     const T* const below = in + 2 * width;
-    const bool done = over_lanes(width, lanes, [&](int64_t i) {
+    over_lanes<A>(width, [&](int64_t i, int64_t some) {
       for (const T* line = in; line <= below; line += 2 * width) {
         soon_read(line + 2 * i);
         soon_read(line + 2 * i + lanes);
       }
       soon_written(out + i);
-      const Lanes<A> a = lanes_at(in + 2 * i) + lanes_at(below + 2 * i);
-      const Lanes<A> b = lanes_at(in + 2 * i + lanes) + lanes_at(below + 2 * i + lanes);
-      put_all((even_ones(a, b) + odd_ones(a, b)) * weight, out + i);
+      const int64_t first = smaller(lanes, 2 * some), rest = 2 * some - first;
+      const Lanes<A> a = get(in + 2 * i, first) + get(below + 2 * i, first);
+      Lanes<A> b = {};
+      if (rest) b = get(in + 2 * i + lanes, rest) + get(below + 2 * i + lanes, rest);
+      put((even_ones(a, b) + odd_ones(a, b)) * weight, some, out + i);
     });
-    if (done) return;
-    for (int64_t i = 0; i < width; ++i)
-      out[i] = from_acc<T>(
-          ((to_acc(in[2 * i]) + to_acc(below[2 * i])) + (to_acc(in[2 * i + 1]) + to_acc(below[2 * i + 1]))) * weight);
   }
 
-  // Output rows of 8, two of them in one vector.
+#if STYLEGAN_FAST_REGISTER == 64
+  // Output rows of 8, two of them in one register.
   void mean_rows_of_8(const T* in, T* out) const {
     const Lanes<A> a = lanes_at(in) + lanes_at(in + 16), b = lanes_at(in + 32) + lanes_at(in + 48);
     put_all((even_ones(a, b) + odd_ones(a, b)) * weight, out);
   }
 
-  // Output rows of 4, four of them in one vector.
+  // Output rows of 4, four of them in one register.
   void mean_rows_of_4(const T* in, T* out) const {
     const Lanes<A> a = lanes_at(in), b = lanes_at(in + 16), c = lanes_at(in + 32), d = lanes_at(in + 48);
     const Lanes<A> first = even_ones(a, b) + odd_ones(a, b), last = even_ones(c, d) + odd_ones(c, d);
     put_all((even_fours(first, last) + odd_fours(first, last)) * weight, out);
   }
+#endif
 
   void mean(const T* in, int64_t rows, int64_t width, int64_t channels, T* out) const {
     int64_t row = 0;
+#if STYLEGAN_FAST_REGISTER == 64
     if (channels == 1 && (width == 4 || width == 8)) {
       const int64_t together = lanes / width;
       for (; row + together <= rows; row += together)
         width == 4 ? mean_rows_of_4(in + row * 16, out + row * 4) : mean_rows_of_8(in + row * 32, out + row * 8);
     }
+#endif
     for (; row < rows; ++row) {
       const T* from = in + row * 4 * width * channels;
       T* to = out + row * width * channels;

@@ -6,7 +6,7 @@
 // that the ring stays in the first-level cache.
 #pragma once
 
-#include "lane_math.h"
+#include "registers.h"
 #include "upfirdn2d_axis.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {

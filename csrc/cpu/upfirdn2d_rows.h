@@ -5,7 +5,7 @@
 // image is halved, sums at even and at odd places are kept apart, so that every load is of neighbours.
 #pragma once
 
-#include "lane_math.h"
+#include "registers.h"
 #include "upfirdn2d_axis.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
@@ -93,7 +93,7 @@ struct ImageRows {
     if constexpr (up == 1) {
       for (int64_t i = 0; i < run.steps; i += lanes) {
         soon_written(to + i);
-        put<A>(across(lines, 0, i), smaller(lanes, run.steps - i), to + i);
+        put<T>(across(lines, 0, i), smaller(lanes, run.steps - i), to + i);
       }
     } else {
       const int64_t count = smaller(2 * run.steps, x.out - 2 * run.first);
@@ -102,8 +102,8 @@ struct ImageRows {
         const int64_t left = count - 2 * i;
         soon_written(to + 2 * i);
         soon_written(to + 2 * i + lanes);
-        put<A>(first_pairs(even, odd), smaller(lanes, left), to + 2 * i);
-        if (left > lanes) put<A>(last_pairs(even, odd), smaller(lanes, left - lanes), to + 2 * i + lanes);
+        put<T>(first_pairs(even, odd), smaller(lanes, left), to + 2 * i);
+        if (left > lanes) put<T>(last_pairs(even, odd), smaller(lanes, left - lanes), to + 2 * i + lanes);
       }
     }
   }

@@ -1,14 +1,21 @@
-// Short separable filters over contiguous planes of 4x4 and 8x8 pixels, and to and from those of 8x8 and 16x16: a whole
+// AVX-512 only. Short separable filters over contiguous planes of 4x4 and 8x8 pixels, and to and from those of 8x8 and 16x16: a whole
 // plane is one to four vectors (16x16: sixteen), and a neighbour in any direction is a shuffle that brings in zeros where
 // the plane ends. Nothing is stored but the output.
 #pragma once
 
-#include "lane_math.h"
+#include "registers.h"
 #include "upfirdn2d_axis.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
+// Sixteen lanes a and sixteen lanes b, regrouped: the first halves, and the last.
+inline Lanes<float> first_halves(const Lanes<float>& a, const Lanes<float>& b) {
+  return STYLEGAN_FAST_PICK(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+}
+inline Lanes<float> last_halves(const Lanes<float>& a, const Lanes<float>& b) {
+  return STYLEGAN_FAST_PICK(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+}
 // The place of lane i's neighbour `by` pixels along a row of `width` pixels; 16, of the vector of zeros, where it has
 // none.
 template <int by, int width>
