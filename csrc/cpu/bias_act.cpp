@@ -84,17 +84,11 @@ Constants<Acc<T>> constants(const BiasAct& op) {
   return k;
 }
 
-template <class T>
-inline Lanes<Acc<T>> read(const T* x, int64_t width) {
-  soon_read(x);
-  return get(x, width);
-}
-
-template <class T>
-inline void write(const Lanes<Acc<T>>& values, int64_t width, T* y) {
-  soon_written(y);
-  put(values, width, y);
-}
+// Registers computed in one turn: a cache line of those activations that are bound by memory.
+template <Activation act, class T>
+constexpr int group = act == Activation::linear || act == Activation::relu || act == Activation::lrelu
+                          ? 64 / static_cast<int>(lane_count<Acc<T>> * sizeof(T))
+                          : 0;
 
 template <Activation act, class T>
 void forward(const BiasActForward& f, int threads) {
@@ -104,29 +98,46 @@ void forward(const BiasActForward& f, int threads) {
     const T* x = static_cast<const T*>(f.x) + run.start;
     T* y = static_cast<T*>(f.y) + run.start;
     const Constants<A> own = k;  // no store to y can change it, for all the compiler knows
-    over_lanes<A>(run.n, [&](int64_t i, int64_t width) {
-      const Lanes<A> v = value<act, A>(read(x + i, width) + run.bias_at(i, width), own.alpha) * own.gain;
-      write<T>(at_most<A>(at_least<A>(v, -own.clamp), own.clamp), width, y + i);
+    const bool clamped = own.clamp >= 0;
+    const auto ahead = [&](int64_t i) {
+      soon_read(x + i);
+      soon_written(y + i);
+    };
+    over_lanes<A, group<act, T>>(run.n, ahead, [&](int64_t i, int64_t width) {
+      Lanes<A> v = value<act, A>(get(x + i, width) + run.bias_at(i, width), own.alpha) * own.gain;
+      if (clamped) v = at_most<A>(at_least<A>(v, -own.clamp), own.clamp);
+      put(v, width, y + i);
     });
   });
 }
 
-// `factors` times d(act)/du or d2(act)/du2, in one walk over all of them.
-template <bool reads_x, class T, class Derivative>
-void derivative(const BiasAct& op, const void* x_, const void* y_, void* to_, int threads, Derivative product) {
+// The gradients in `in`, multiplied, times d(act)/du or d2(act)/du2 as derivative(constants, u, act(u)) has it.
+template <Activation act, class T, int inputs, class Derivative>
+void differentiate(const BiasAct& op, const void* const (&in_)[inputs], const void* x_, const void* y_, void* to_,
+                   int threads, Derivative derivative) {
   using A = Acc<T>;
+  constexpr bool reads_x = act == Activation::swish;
   const auto k = constants<T>(op);
   over_runs<A>(op, reads_x, threads, [&](const Run<A>& run) {
+    const T* in[inputs];
+    for (int i = 0; i < inputs; ++i) in[i] = static_cast<const T*>(in_[i]) + run.start;
     const T* x = reads_x ? static_cast<const T*>(x_) + run.start : nullptr;
     const T* y = y_ ? static_cast<const T*>(y_) + run.start : nullptr;
     T* to = static_cast<T*>(to_) + run.start;
     const Constants<A> own = k;
-    over_lanes<A>(run.n, [&](int64_t i, int64_t width) {
-      Lanes<A> u = {}, out = {};
-      if constexpr (reads_x) u = read(x + i, width) + run.bias_at(i, width);
-      if (y) out = read(y + i, width);
-      const Lanes<A> d = product(run.start + i, width, own, u, out * own.v_of_y);
-      write<T>(out >= own.clamp || out <= -own.clamp ? Lanes<A>{} : d, width, to + i);
+    const auto ahead = [&](int64_t i) {
+      for (const T* values : in) soon_read(values + i);
+      if (reads_x) soon_read(x + i);
+      if (y) soon_read(y + i);
+      soon_written(to + i);
+    };
+    over_lanes<A, group<act, T>>(run.n, ahead, [&](int64_t i, int64_t width) {
+      Lanes<A> u = {}, out = {}, product = get(in[0] + i, width) * own.gain;
+      for (int k = 1; k < inputs; ++k) product *= get(in[k] + i, width);
+      if constexpr (reads_x) u = get(x + i, width) + run.bias_at(i, width);
+      if (y) out = get(y + i, width);
+      const Lanes<A> d = product * derivative(own, u, out * own.v_of_y);
+      put(out >= own.clamp || out <= -own.clamp ? Lanes<A>{} : d, width, to + i);
     });
   });
 }
@@ -134,23 +145,18 @@ void derivative(const BiasAct& op, const void* x_, const void* y_, void* to_, in
 template <Activation act, class T>
 void backward(const BiasActBackward& f, int threads) {
   using A = Acc<T>;
-  const T* dy = static_cast<const T*>(f.dy);
-  derivative<act == Activation::swish, T>(
-      f.op, f.x, f.y, f.dx, threads,
-      [=](int64_t i, int64_t width, const Constants<A>& k, const Lanes<A>& u, const Lanes<A>& v) {
-        return read(dy + i, width) * k.gain * slope<act, A>(u, v, k.alpha);
-      });
+  differentiate<act, T>(f.op, {f.dy}, f.x, f.y, f.dx, threads,
+                        [](const Constants<A>& k, const Lanes<A>& u, const Lanes<A>& v) {
+                          return slope<act, A>(u, v, k.alpha);
+                        });
 }
 
 template <Activation act, class T>
 void second_order(const BiasActSecond& f, int threads) {
   using A = Acc<T>;
-  const T *ddx = static_cast<const T*>(f.ddx), *dy = static_cast<const T*>(f.dy);
-  derivative<act == Activation::swish, T>(
-      f.op, f.x, f.y, f.d2x, threads,
-      [=](int64_t i, int64_t width, const Constants<A>& k, const Lanes<A>& u, const Lanes<A>& v) {
-        return read(ddx + i, width) * read(dy + i, width) * k.gain * second<act, A>(u, v);
-      });
+  differentiate<act, T>(
+      f.op, {f.ddx, f.dy}, f.x, f.y, f.d2x, threads,
+      [](const Constants<A>&, const Lanes<A>& u, const Lanes<A>& v) { return second<act, A>(u, v); });
 }
 
 template <class Function>

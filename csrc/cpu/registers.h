@@ -5,6 +5,10 @@
 
 #include "simd.h"
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
@@ -68,6 +72,9 @@ inline void get_all(const BF16* x, Lanes<float>& to) {
 #elif defined(__AVX2__)
   const Words words =
       reinterpret_cast<Words>(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
+#elif defined(__SSE2__)
+  const Words words = reinterpret_cast<Words>(
+      _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)), _mm_setzero_si128()));
 #else
   Words words;
   for (int i = 0; i < 4; ++i) words[i] = x[i].bits;
@@ -86,6 +93,10 @@ inline void put_all(const Lanes<float>& from, BF16* x) {
   const __m256i all = reinterpret_cast<__m256i>(chosen);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(x),
                    _mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+#elif defined(__SSE2__)
+  // There is only a signed way to pack them.
+  const __m128i packed = _mm_srai_epi32(_mm_slli_epi32(reinterpret_cast<__m128i>(chosen), 16), 16);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(x), _mm_packs_epi32(packed, packed));
 #else
   for (int i = 0; i < 4; ++i) x[i].bits = static_cast<uint16_t>(chosen[i]);
 #endif
@@ -113,11 +124,22 @@ __attribute__((noinline)) void put_some(const Lanes<Acc<T>>& from, int64_t width
 }
 
 // Body(i, width) for registers that together hold n numbers: all of them full and the last two overlapping, as nothing
-// is computed in place, or one that is not full.
-template <class A, class Body>
-inline void over_lanes(int64_t n, Body body) {
-  const int64_t width = smaller(n, lane_count<A>);
-  for (int64_t i = 0;; i = smaller(i + width, n - width)) {
+// is computed in place, or one that is not full. Before each `group` registers, ahead(i). A group of 0: no loop of its own
+// for full registers, and half the code.
+template <class A, int group, class Ahead, class Body>
+inline void over_lanes(int64_t n, Ahead ahead, Body body) {
+  constexpr int64_t lanes = lane_count<A>;
+  int64_t i = 0;
+  if constexpr (group > 0) {
+    for (; i + group * lanes <= n; i += group * lanes) {
+      ahead(i);
+      for (int64_t k = 0; k < group; ++k) body(i + k * lanes, lanes);
+    }
+    if (i == n) return;
+  }
+  const int64_t width = smaller(n, lanes);
+  for (i = smaller(i, n - width);; i = smaller(i + width, n - width)) {
+    ahead(i);
     body(i, width);
     if (i + width >= n) return;
   }

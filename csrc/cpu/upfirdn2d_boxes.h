@@ -24,36 +24,50 @@ struct Boxes {
   static constexpr int64_t lanes = lane_count<A>;
   A weight;
 
+  // Body(i) for registers that together hold n numbers, the last two overlapping; false where one register is too many.
+  template <class Body>
+  static bool over_full_lanes(int64_t n, Body body) {
+    if (n < lanes) return false;
+    over_lanes<A, 0>(n, [](int64_t) {}, [&](int64_t i, int64_t) { body(i); });
+    return true;
+  }
+
   // ------------------------------------------------------------------------------------------------ repeated pixels
 
   void repeat_pixels(const T* in, int64_t width, int64_t channels, T* out) const {
     const int64_t line = 2 * width * channels;
     for (int64_t i = 0; i < width; ++i, in += channels, out += 2 * channels) {
       T* const to[4] = {out, out + channels, out + line, out + line + channels};
-      over_lanes<A>(channels, [&](int64_t c, int64_t some) {
+      const bool done = over_full_lanes(channels, [&](int64_t c) {
         soon_read(in + c);
-        const Lanes<A> value = get(in + c, some) * weight;
+        const Lanes<A> value = lanes_at(in + c) * weight;
         for (T* place : to) {
           soon_written(place + c);
-          put(value, some, place + c);
+          put_all(value, place + c);
         }
       });
+      if (done) continue;
+      for (int64_t c = 0; c < channels; ++c)
+        for (T* place : to) place[c] = from_acc<T>(to_acc(in[c]) * weight);
     }
   }
 
   void repeat_row(const T* in, int64_t width, T* out) const {
     T* const to[2] = {out, out + 2 * width};
-    over_lanes<A>(width, [&](int64_t i, int64_t some) {
+    const bool done = over_full_lanes(width, [&](int64_t i) {
       soon_read(in + i);
-      const Lanes<A> value = get(in + i, some) * weight;
+      const Lanes<A> value = lanes_at(in + i) * weight;
       const Lanes<A> first = first_pairs(value, value), last = last_pairs(value, value);
       for (T* place : to) {
         soon_written(place + 2 * i);
         soon_written(place + 2 * i + lanes);
-        put(first, smaller(lanes, 2 * some), place + 2 * i);
-        if (2 * some > lanes) put(last, 2 * some - lanes, place + 2 * i + lanes);
+        put_all(first, place + 2 * i);
+        put_all(last, place + 2 * i + lanes);
       }
     });
+    if (done) return;
+    for (int64_t i = 0; i < width; ++i)
+      for (T* place : to) place[2 * i] = place[2 * i + 1] = from_acc<T>(to_acc(in[i]) * weight);
   }
 
 #if STYLEGAN_FAST_REGISTER == 64
@@ -94,31 +108,39 @@ struct Boxes {
     const int64_t line = 2 * width * channels;
     for (int64_t i = 0; i < width; ++i, in += 2 * channels, out += channels) {
       const T* const from[4] = {in, in + channels, in + line, in + line + channels};
-      over_lanes<A>(channels, [&](int64_t c, int64_t some) {
+      const bool done = over_full_lanes(channels, [&](int64_t c) {
         for (const T* place : from) soon_read(place + c);
         soon_written(out + c);
-        const Lanes<A> upper = get(from[0] + c, some) + get(from[1] + c, some);
-        const Lanes<A> lower = get(from[2] + c, some) + get(from[3] + c, some);
-        put((upper + lower) * weight, some, out + c);
+        const Lanes<A> upper = lanes_at(from[0] + c) + lanes_at(from[1] + c);
+        const Lanes<A> lower = lanes_at(from[2] + c) + lanes_at(from[3] + c);
+        put_all((upper + lower) * weight, out + c);
       });
+      if (done) continue;
+      for (int64_t c = 0; c < channels; ++c) {
+        const A upper = to_acc(from[0][c]) + to_acc(from[1][c]), lower = to_acc(from[2][c]) + to_acc(from[3][c]);
+        out[c] = from_acc<T>((upper + lower) * weight);
+      }
     }
   }
 
   // Two input rows from `in`, `width` outputs.
   void mean_row(const T* in, int64_t width, T* out) const {
     const T* const below = in + 2 * width;
-    over_lanes<A>(width, [&](int64_t i, int64_t some) {
+    const bool done = over_full_lanes(width, [&](int64_t i) {
       for (const T* line = in; line <= below; line += 2 * width) {
         soon_read(line + 2 * i);
         soon_read(line + 2 * i + lanes);
       }
       soon_written(out + i);
-      const int64_t first = smaller(lanes, 2 * some), rest = 2 * some - first;
-      const Lanes<A> a = get(in + 2 * i, first) + get(below + 2 * i, first);
-      Lanes<A> b = {};
-      if (rest) b = get(in + 2 * i + lanes, rest) + get(below + 2 * i + lanes, rest);
-      put((even_ones(a, b) + odd_ones(a, b)) * weight, some, out + i);
+      const Lanes<A> a = lanes_at(in + 2 * i) + lanes_at(below + 2 * i);
+      const Lanes<A> b = lanes_at(in + 2 * i + lanes) + lanes_at(below + 2 * i + lanes);
+      put_all((even_ones(a, b) + odd_ones(a, b)) * weight, out + i);
     });
+    if (done) return;
+    for (int64_t i = 0; i < width; ++i) {
+      const A left = to_acc(in[2 * i]) + to_acc(below[2 * i]), right = to_acc(in[2 * i + 1]) + to_acc(below[2 * i + 1]);
+      out[i] = from_acc<T>((left + right) * weight);
+    }
   }
 
 #if STYLEGAN_FAST_REGISTER == 64
