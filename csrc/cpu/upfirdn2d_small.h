@@ -1,6 +1,6 @@
-// AVX-512 only. Short separable filters over contiguous planes of 4x4 and 8x8 pixels, and to and from those of 8x8 and 16x16: a whole
-// plane is one to four vectors (16x16: sixteen), and a neighbour in any direction is a shuffle that brings in zeros where
-// the plane ends. Nothing is stored but the output.
+// AVX-512 only. Short separable filters over contiguous planes of 4x4, 8x8 and 16x16 pixels: a whole plane is one, four
+// or sixteen registers, and a neighbour in any direction is a shuffle that brings in zeros where the plane ends. Nothing
+// is stored but the output.
 #pragma once
 
 #include "registers.h"
@@ -105,7 +105,10 @@ struct SmallPlanes {
         last[phase] = last_pairs(even, odd);
       }
       T* to = out + 4 * k * lanes;
-      if constexpr (width == 8) {
+      if constexpr (width == 16) {
+        write(first[0], to), write(last[0], to + lanes);
+        write(first[1], to + 2 * lanes), write(last[1], to + 3 * lanes);
+      } else if constexpr (width == 8) {
         write(first[0], to), write(first[1], to + lanes);
         write(last[0], to + 2 * lanes), write(last[1], to + 3 * lanes);
       } else {
@@ -143,21 +146,30 @@ struct SmallPlanes {
 
   using Plane = void (SmallPlanes::*)(const T*, T*) const;
 
+  template <int taps, int start>
+  static Plane same_of(int64_t width) {
+    if (width == 4) return &SmallPlanes::same<4, taps, start>;
+    if (width == 8) return &SmallPlanes::same<8, taps, start>;
+    return width == 16 ? &SmallPlanes::same<16, taps, start> : nullptr;
+  }
+
   // The function for this call; null where there is none.
   static Plane choose(const UpFirDn2d& op, const Axis<A>& x, const Axis<A>& y) {
     if (op.layout != Layout::contiguous || x.in != y.in || x.out != y.out || x.up != y.up || x.down != y.down ||
         x.counts[0] != y.counts[0] || x.start(0) != y.start(0))
       return nullptr;
     const int64_t start = x.start(0), taps = x.counts[0], in = x.in, out = x.out;
-    if (x.up == 1 && x.down == 1 && in == out && (in == 4 || in == 8)) {
-      const bool four = in == 4;
-      if (taps == 3 && start == -1) return four ? &SmallPlanes::same<4, 3, -1> : &SmallPlanes::same<8, 3, -1>;
-      if (taps == 4 && start == -1) return four ? &SmallPlanes::same<4, 4, -1> : &SmallPlanes::same<8, 4, -1>;
-      if (taps == 4 && start == -2) return four ? &SmallPlanes::same<4, 4, -2> : &SmallPlanes::same<8, 4, -2>;
+    if (x.up == 1 && x.down == 1 && in == out) {
+      if (taps == 3 && start == -1) return same_of<3, -1>(in);
+      if (taps == 4 && start == -1) return same_of<4, -1>(in);
+      if (taps == 4 && start == -2) return same_of<4, -2>(in);
     }
     if (x.up == 2 && out == 2 * in && start == -1 && taps == 2 && x.counts[1] == 2 && y.counts[1] == 2 &&
         x.start(1) == 0 && y.start(1) == 0)
-      return in == 4 ? &SmallPlanes::twice<4> : in == 8 ? &SmallPlanes::twice<8> : nullptr;
+      return in == 4    ? &SmallPlanes::twice<4>
+             : in == 8  ? &SmallPlanes::twice<8>
+             : in == 16 ? &SmallPlanes::twice<16>
+                        : nullptr;
     if (x.down == 2 && in == 2 * out && start == -1 && taps == 4)
       return out == 4 ? &SmallPlanes::eight_to_four : out == 8 ? &SmallPlanes::sixteen_to_eight : nullptr;
     return nullptr;
