@@ -3,7 +3,13 @@
 // Both layouts are one kernel: a row is `pixels` groups of `channels` neighbouring numbers, one number when contiguous,
 // and C when channels_last. Along a row, tap k meets real pixels at a regular step: if output o reads pixel i, output
 // o + up/g reads pixel i + down/g, g being the greatest common divisor of up and down.
+#include "upfirdn2d_boxes.h"
+#include "upfirdn2d_pixels.h"
+#include "upfirdn2d_rows.h"
 #include "upfirdn2d_tiles.h"
+#if STYLEGAN_FAST_REGISTER == 64
+#include "upfirdn2d_small.h"
+#endif
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
@@ -122,11 +128,32 @@ void resample(const UpFirDn2d& op, int threads) {
   });
 }
 
+template <template <class, int, int, int> class Kernel, class T>
+bool resample_with(const UpFirDn2d& op, const Separable<Acc<T>>& axes, int threads) {
+  return Kernel<T, 1, 1, 3>::run(op, axes, threads) || Kernel<T, 1, 1, 4>::run(op, axes, threads) ||
+         Kernel<T, 2, 1, 4>::run(op, axes, threads) || Kernel<T, 1, 2, 4>::run(op, axes, threads);
+}
+
+// The filters of StyleGAN; false where this is none of them, and nothing was done.
+template <class T>
+bool resample_short(const UpFirDn2d& op, int threads) {
+  Separable<Acc<T>> axes;
+  if (!axes.plan(op)) return false;
+  if (Boxes<T>::run(op, axes, threads)) return true;
+#if STYLEGAN_FAST_REGISTER == 64
+  if (SmallPlanes<T>::run(op, axes, threads)) return true;
+#endif
+  if (op.layout == Layout::channels_last ? resample_with<PixelRows, T>(op, axes, threads)
+                                         : resample_with<ImageRows, T>(op, axes, threads))
+    return true;
+  return resample_tiles<T>(op, axes, threads);
+}
+
 }  // namespace
 
 Status upfirdn2d(const UpFirDn2d& op, int threads) {
-  if (op.dtype == DType::f32 && resample_tiles<float>(op, threads)) return Status::ok;
-  if (op.dtype == DType::bf16 && resample_tiles<BF16>(op, threads)) return Status::ok;
+  if (op.dtype == DType::f32 && resample_short<float>(op, threads)) return Status::ok;
+  if (op.dtype == DType::bf16 && resample_short<BF16>(op, threads)) return Status::ok;
   return with_dtype(op.dtype, [&](auto t) { return resample<decltype(t)>(op, threads), Status::ok; });
 }
 
