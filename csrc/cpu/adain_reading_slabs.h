@@ -263,10 +263,12 @@ void forward_read_slab(const AdaINForward& f, const ReadSlab<T>& slab, T* y, int
         slab.read(chunk, start, count, -1, v);
         for (int64_t p = 0; p < count; ++p) v[p] = k.k.from_pivot(k.before(v[p], start + p));
       }
+      T* const to = y + start * stride + chunk * lanes;
+      const int64_t ahead = slab.ahead(start, -1);
       for (int64_t p = 0; p < count; ++p) {
         const V z = fused(v[p] - k.k.mean, k.k.gain, k.k.shift);
-        put<A>(activated.value ? (z >= A(0) ? z : z * k.k.output_slope) : z, k.width,
-               y + (start + p) * stride + chunk * lanes);
+        ask_to_write(to + (p + ahead) * stride);
+        put<A>(activated.value ? (z >= A(0) ? z : z * k.k.output_slope) : z, k.width, to + p * stride);
       }
     });
   });
@@ -288,6 +290,7 @@ void write_gradient(const ReadSlab<T>& slab, Lattice<T> dx, Body gradient_of) {
     const auto dt = [&](int64_t row, int64_t chunk) { return window[row % 3] + chunk * (to - from); };
     const auto finish = [&](int64_t row) {
       T* const line = dx.row_at(row);
+      T* const next = dx.row_at(row ? row - 1 : 0);
       for (int64_t chunk = 0; chunk < slab.chunks; ++chunk) {
         const V* v = dt(row, chunk) + column - from;
         if (slab.op.blur) {
@@ -297,8 +300,10 @@ void write_gradient(const ReadSlab<T>& slab, Lattice<T> dx, Body gradient_of) {
                       numbers(row), to - from, column - from, end - from, lanes, blurred);
           v = blurred;
         }
-        for (int64_t j = column; j < end; ++j)
+        for (int64_t j = column; j < end; ++j) {
+          ask_to_write(next + dx.column_at(j) + chunk * lanes);
           put<A>(v[j - column], slab.width_of(chunk), line + dx.column_at(j) + chunk * lanes);
+        }
       }
     };
     for (int64_t row = h - 1; row >= 0; --row) {
