@@ -79,7 +79,7 @@ template <class T>
 void backward_read(const AdaINBackward& f, int threads) {
   const AdaIN& op = f.op;
   const int64_t size = op.h * op.w, elements = op.n * op.c * size;
-  if (is_small_to_read(op)) {
+  if (is_small_to_read(op) && op.h * op.w <= 64) {
     over_slabs(op, lane_count<Acc<T>>, threads,
                [&](int64_t n, int64_t c0, int64_t width) { backward_read_small<T>(f, n, c0, width); });
   } else if (op.layout == Layout::contiguous) {

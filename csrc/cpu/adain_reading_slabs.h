@@ -385,25 +385,30 @@ void backward_read_slab(const AdaINBackward& f, const ReadSlab<T>& slab, const T
       const V* const v = slab.keeps ? kept + chunk * slab.pixels + start + from : made;
       if (!slab.keeps) slab.read_row(chunk, row, from, to, -1, made);
       const ReadChunk<T> k = chunks[chunk];
-      V sum = {}, with_noise = {}, grad;
       const int64_t ahead = slab.ahead(start, -1);
-      for (int64_t j = from; j < to; ++j) {
-        ask_for(dy + (start + j + ahead) * stride + chunk * lanes);
-        get<A>(dy + (start + j) * stride + chunk * lanes, k.width, grad);
-        const V here = k.k.template dt<activated.value>(k.before(v[j - from], start + j), grad);
-        dt[j - from] = here;
-        if (j < owned || j >= end) continue;
-        sum += here;
-        if (k.noise) with_noise = fused(here, all_lanes(k.noise[start + j]), with_noise);
+      // Columns are summed up to a run's length in the accumulation type; those of several short rows are one run.
+      for (int64_t first = from; first < to;) {
+        const int64_t last = smaller(to, first + run_pixels - waited[chunk]);
+        V sum = waiting[chunk], with_noise = waiting_noise[chunk], grad;
+        for (int64_t j = first; j < last; ++j) {
+          ask_for(dy + (start + j + ahead) * stride + chunk * lanes);
+          get<A>(dy + (start + j) * stride + chunk * lanes, k.width, grad);
+          const V here = k.k.template dt<activated.value>(k.before(v[j - from], start + j), grad);
+          dt[j - from] = here;
+          if (j < owned || j >= end) continue;
+          sum += here;
+          if (k.noise) with_noise = fused(here, all_lanes(k.noise[start + j]), with_noise);
+        }
+        waiting[chunk] = sum;
+        waiting_noise[chunk] = with_noise;
+        waited[chunk] += last - first;
+        first = last;
+        if (waited[chunk] < run_pixels && (row || last < to)) continue;
+        sums_dt[chunk].add(sum);
+        sums_dt_noise[chunk].add(with_noise);
+        waiting[chunk] = waiting_noise[chunk] = V{};
+        waited[chunk] = 0;
       }
-      waiting[chunk] += sum;
-      waiting_noise[chunk] += with_noise;
-      waited[chunk] += end - owned;
-      if (waited[chunk] < run_pixels && row) return;
-      sums_dt[chunk].add(waiting[chunk]);
-      sums_dt_noise[chunk].add(waiting_noise[chunk]);
-      waiting[chunk] = waiting_noise[chunk] = V{};
-      waited[chunk] = 0;
     };
     if (dx.first) {
       clear_unread(slab, dx);
