@@ -9,14 +9,15 @@ from stylegan_fast.layers import Blur, EqualConv2d
 
 
 class UpConv2d(EqualConv2d):
-    """Nearest-neighbour x2, 3x3 convolution, blur [1, 2, 1]; no bias: ``blur(conv(up(x)))``.
+    """Nearest-neighbour x2, 3x3 convolution; no bias: ``conv(up(x))``.
 
-    Shapes: x ``[N, in_channels, H, W]`` -> y ``[N, out_channels, 2H, 2W]``.
+    The blur that follows an up-convolution in StyleGAN is part of the epilogue: ``LayerEpilogue(..., blur=True)``.
+
+    Shapes: x ``[N, in_channels, H, W]`` -> y ``[N, out_channels, 2H, 2W]``, not blurred.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, bias=False, gain=math.sqrt(2))
-        self.blur = Blur()
 
     def composed_weight(self) -> Tensor:
         # The same sum as one transposed convolution: 16 multiplications per input pixel instead of 36, no enlarged
@@ -25,9 +26,6 @@ class UpConv2d(EqualConv2d):
 
     def convolve(self, x: Tensor) -> Tensor:
         return functional.conv_transpose2d(x, self.used_weight(x.dtype), stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.blur(self.convolve(x))
 
 
 class DownConv2d(EqualConv2d):
