@@ -1,0 +1,120 @@
+// adain's backward where it reads through phases and blur.
+#include "adain_reading_split_backward.cuh"
+#include "adain_reading_tiers.cuh"
+
+namespace stylegan_fast {
+namespace cuda {
+namespace {
+
+// The widest tiles, as equal as they come, and as many strips on top of each other as there is room for.
+template <typename A, int columns>
+TileCut tile_cut(const AdaIN& op) {
+  constexpr int64_t most = most_tile_columns<A, columns>, room = tile_room<A, columns>;
+  const int64_t width = ceil_div(op.w, ceil_div(op.w, most));
+  int64_t strips = 1;
+  while (width * (strips + 1) <= most && (strip_rows * (strips + 1) + 2) * (width + 2) <= room &&
+         strip_rows * strips < op.h + 2)
+    ++strips;
+  return {int(width), int(strips)};
+}
+
+TileCut tile_cut(const AdaIN& op) {
+  if (op.layout == Layout::contiguous) return tile_cut<float, 1>(op);
+  return op.dtype == DType::f64 ? tile_cut<double, warp_size>(op) : tile_cut<float, warp_size>(op);
+}
+
+// Bands of whole steps: dt of the row above and of the row below is needed, too.
+ReadingGrid backward_grid(const AdaIN& op) { return reading_grid_of(op, strip_rows * tile_cut(op).strips, 2); }
+
+Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
+  const ReadingGrid grid = backward_grid(p.op);
+  return with_columns(entry, p.op, [&](auto zero, auto columns) {
+    using T = decltype(zero);
+    using A = acc_t<T>;
+    const int64_t planes = p.op.n * p.op.c, splits = grid.planes.splits;
+    A* const workspace = static_cast<A*>(p.workspace);
+    const PlaneSums parameters{p.dbias, p.dnoise_strength};
+    const PlaneSums partials{workspace + 2 * planes, workspace + (2 + splits) * planes};
+    const bool split = splits > 1, wants_parameters = p.dbias || p.dnoise_strength;
+    const auto merge = [&](const PlaneSums& to) {
+      return launch(entry, adain_merge_sums<A>, one_thread_each(planes), stream, partials, splits, planes, to);
+    };
+    Status status = launch(entry, adain_reading_backward_sums<T, columns()>, reading_shape_of(p.op, grid), stream, p,
+                           grid, split ? partials : sums);
+    if (status == Status::ok && split) status = merge(sums);
+    if (status == Status::ok && (p.dx || wants_parameters))
+      status = launch(entry, adain_reading_backward_apply<T, columns()>,
+                      shape_for(adain_threads, splits, grid.planes.slabs, p.op.n), stream, p, grid, tile_cut(p.op),
+                      sums, split && wants_parameters ? partials : parameters);
+    if (status == Status::ok && split && wants_parameters) status = merge(parameters);
+    return status;
+  });
+}
+
+AdaINTier tier_of(const AdaINBackward& p) {
+  const bool phases = p.op.phases;
+  return choose_reading_backward(
+      p.op, aligned16({phases ? nullptr : p.op.x, phases ? nullptr : p.dx, p.dy, p.op.noise}));
+}
+
+Status resident_backward(const char* entry, const AdaINBackward& p, AdaINTier tier, void* stream) {
+  const int64_t pixels = p.op.h * p.op.w;
+  return with_reading(entry, p.op, [&](auto zero, auto phases) {
+    using T = decltype(zero);
+    if (tier == AdaINTier::block) {
+      LaunchShape shape = block_tier_shape(p.op, block_tier_backward_values);
+      shape.shared_bytes = 4 * pixels;
+      return launch(entry, adain_reading_block_backward<T, phases()>, shape, stream, p, row_of(p.op));
+    }
+    const int lanes = lanes_for(pixels);
+    return launch(entry, adain_reading_warp_backward<T, phases()>, warp_tier_shape(p.op, lanes), stream, p, lanes,
+                  row_of(p.op));
+  });
+}
+
+// Pixels that a block of the dnoise kernel has a thread, or a warp, for.
+TileCut dnoise_cut(const AdaIN& op) {
+  const int64_t workers = adain_threads / columns_of(op), width = std::min(op.w, workers);
+  return {int(width), int(workers / width)};
+}
+
+}  // namespace
+
+// As adain_backward_workspace.
+int64_t reading_backward_workspace(const AdaINBackward& p) {
+  if (tier_of(p) != AdaINTier::split) return 0;
+  const int64_t splits = backward_grid(p.op).planes.splits;
+  return 2 * (splits == 1 ? 1 : splits + 1) * p.op.n * p.op.c * acc_bytes(p.op);
+}
+
+Status reading_backward(const char* entry, const AdaINBackward& p, void* stream) {
+  const AdaINTier tier = tier_of(p);
+  PlaneSums sums{p.dshift, p.dscale};  // both are there where dnoise is wanted
+  Status status;
+  if (tier == AdaINTier::split) {
+    if (!p.workspace) return fail(Status::invalid_argument, "%s: workspace is null", entry);
+    char* const own = static_cast<char*>(p.workspace);
+    if (!sums.first) sums.first = own;
+    if (!sums.second) sums.second = own + p.op.n * p.op.c * acc_bytes(p.op);
+    status = split_backward(entry, p, sums, stream);
+  } else {
+    status = resident_backward(entry, p, tier, stream);
+  }
+  if (status != Status::ok || !p.dnoise) return status;
+  return with_columns(entry, p.op, [&](auto zero, auto columns) {
+    const TileCut cut = dnoise_cut(p.op);
+    return launch(entry, adain_reading_dnoise<decltype(zero), columns()>,
+                  shape_for(adain_threads, ceil_div(p.op.h, cut.strips), p.op.n), stream, p,
+                  1.0 / double(p.op.h * p.op.w), cut, sums);
+  });
+}
+
+Status reading_zero(const char* entry, const AdaINBackward& p, void* stream) {
+  if (!p.op.n || !p.op.c) return Status::ok;
+  return with_columns(entry, p.op, [&](auto zero, auto columns) {
+    return launch(entry, adain_reading_zero<decltype(zero), columns()>, shape_for(warp_size, p.op.c, p.op.n), stream, p);
+  });
+}
+
+}  // namespace cuda
+}  // namespace stylegan_fast
