@@ -16,27 +16,47 @@ AdaINChoice choice_of(const AdaINForward& p) {
   });
 }
 
+// Statistics, merged where a plane is several slices, then y.
+template <typename A, typename Stats, typename Apply>
+Status in_two_passes(const char* entry, const AdaINForward& p, int64_t splits, void* stream, Stats stats, Apply apply) {
+  void* const partials = splits == 1 ? nullptr : p.workspace;
+  if (splits > 1 && !partials) return fail(Status::invalid_argument, "%s: workspace is null", entry);
+  Status status = stats(partials);
+  if (status == Status::ok && partials)
+    status = launch(entry, adain_merge<A>, merge_shape(p.op.n * p.op.c, splits), stream, p, splits, partials);
+  return status == Status::ok ? apply() : status;
+}
+
 Status split_forward(const char* entry, const AdaINForward& p, void* stream) {
   const AdaINGrid grid = grid_of(p.op);
-  void* const partials = grid.splits == 1 ? nullptr : p.workspace;
-  if (grid.splits > 1 && !partials) return fail(Status::invalid_argument, "%s: workspace is null", entry);
+  const LaunchShape shape = shape_of(p.op, grid);
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
     using T = decltype(zero);
-    const LaunchShape shape = shape_of(p.op, grid);
-    Status status = launch(entry, adain_stats<T, columns()>, shape, stream, p, grid, partials);
-    if (status == Status::ok && partials)
-      status = launch(entry, adain_merge<acc_t<T>>, one_thread_each(p.op.n * p.op.c), stream, p, grid, partials);
-    if (status == Status::ok) status = launch(entry, adain_apply<T, columns()>, shape, stream, p, grid);
-    return status;
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, stream,
+        [&](void* to) { return launch(entry, adain_stats<T, columns()>, shape, stream, p, grid, to); },
+        [&] { return launch(entry, adain_apply<T, columns()>, shape, stream, p, grid); });
+  });
+}
+
+Status slab_split_forward(const char* entry, const AdaINForward& p, void* stream) {
+  const SlabCut cut = slab_cut(p.op);
+  const AdaINGrid grid = slab_grid_of(p.op, cut);
+  const LaunchShape shape = slab_shape_of(p.op, grid);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, stream,
+        [&](void* to) { return launch(entry, adain_slab_stats<T>, shape, stream, p, grid, cut.lanes, to); },
+        [&] { return launch(entry, adain_slab_apply<T>, shape, stream, p, grid, cut.lanes); });
   });
 }
 
 }  // namespace
 
 int64_t adain_forward_workspace(const AdaINForward& p) {
-  if (empty(p.op) || choice_of(p).tier != AdaINTier::split) return 0;
-  const AdaINGrid grid = grid_of(p.op);
-  return grid.splits == 1 ? 0 : 3 * grid.splits * p.op.n * p.op.c * acc_bytes(p.op);
+  if (empty(p.op)) return 0;
+  return 3 * slices_of(p.op, choice_of(p).tier) * p.op.n * p.op.c * acc_bytes(p.op);
 }
 
 Status adain_forward(const AdaINForward& p, void* stream) {
@@ -45,6 +65,7 @@ Status adain_forward(const AdaINForward& p, void* stream) {
   if (checked != Status::ok || empty(p.op)) return checked;
   const AdaINChoice choice = choice_of(p);
   if (choice.tier == AdaINTier::split) return split_forward(entry, p, stream);
+  if (choice.tier == AdaINTier::slab_split) return slab_split_forward(entry, p, stream);
   const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
   return with_width(entry, p.op, choice.vectors, [&](auto zero, auto width) {
     using T = decltype(zero);

@@ -1,5 +1,6 @@
 // adain: the backward's entry points.
 #include "../check.h"
+#include "adain_slab_split_backward.cuh"
 #include "adain_split_backward.cuh"
 #include "adain_tiers.cuh"
 
@@ -18,28 +19,57 @@ AdaINChoice choice_of(const AdaINBackward& p) {
   });
 }
 
+// The sums of dz and dz * normalised, then dx with those of dt and dt * noise; merged where a plane is several slices.
+// sums_pass(to), apply_pass(to): the kernels, which write their sums to `to`.
+template <typename A, typename SumsPass, typename ApplyPass>
+Status in_two_passes(const char* entry, const AdaINBackward& p, int64_t splits, const PlaneSums& sums, void* stream,
+                     SumsPass sums_pass, ApplyPass apply_pass) {
+  const int64_t planes = p.op.n * p.op.c;
+  A* const workspace = static_cast<A*>(p.workspace);
+  const PlaneSums parameters{p.dbias, p.dnoise_strength};
+  const PlaneSums partials{workspace + 2 * planes, workspace + (2 + splits) * planes};
+  const bool split = splits > 1, wants_parameters = p.dbias || p.dnoise_strength;
+  const auto merge = [&](const PlaneSums& to) {
+    return launch(entry, adain_merge_sums<A>, merge_shape(planes, splits), stream, partials, splits, planes, to);
+  };
+  Status status = sums_pass(split ? partials : sums);
+  if (status == Status::ok && split) status = merge(sums);
+  if (status == Status::ok && (p.dx || wants_parameters))
+    status = apply_pass(split && wants_parameters ? partials : parameters);
+  if (status == Status::ok && split && wants_parameters) status = merge(parameters);
+  return status;
+}
+
 Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
   const AdaINGrid grid = grid_of(p.op);
+  const LaunchShape shape = shape_of(p.op, grid);
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
     using T = decltype(zero);
-    using A = acc_t<T>;
-    const int64_t planes = p.op.n * p.op.c;
-    A* const workspace = static_cast<A*>(p.workspace);
-    const PlaneSums parameters{p.dbias, p.dnoise_strength};
-    const PlaneSums partials{workspace + 2 * planes, workspace + (2 + grid.splits) * planes};
-    const bool split = grid.splits > 1, wants_parameters = p.dbias || p.dnoise_strength;
-    const LaunchShape shape = shape_of(p.op, grid);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, sums, stream,
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_backward_sums<T, columns()>, shape, stream, p, grid, to);
+        },
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_backward_apply<T, columns()>, shape, stream, p, grid, sums, to);
+        });
+  });
+}
 
-    Status status = launch(entry, adain_backward_sums<T, columns()>, shape, stream, p, grid, split ? partials : sums);
-    if (status == Status::ok && split)
-      status = launch(entry, adain_merge_sums<A>, one_thread_each(planes), stream, partials, grid.splits, planes, sums);
-    if (status == Status::ok && (p.dx || wants_parameters))
-      status = launch(entry, adain_backward_apply<T, columns()>, shape, stream, p, grid, sums,
-                      split && wants_parameters ? partials : parameters);
-    if (status == Status::ok && split && wants_parameters)
-      status = launch(entry, adain_merge_sums<A>, one_thread_each(planes), stream, partials, grid.splits, planes,
-                      parameters);
-    return status;
+Status slab_split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
+  const SlabCut cut = slab_cut(p.op);
+  const AdaINGrid grid = slab_grid_of(p.op, cut);
+  const LaunchShape shape = slab_shape_of(p.op, grid);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, sums, stream,
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_slab_backward_sums<T>, shape, stream, p, grid, cut.lanes, to);
+        },
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_slab_backward_apply<T>, shape, stream, p, grid, cut.lanes, sums, to);
+        });
   });
 }
 
@@ -67,7 +97,7 @@ Status sums_over_nothing(const char* entry, const AdaINBackward& p, void* stream
     Status status = Status::ok;
     for (const PlaneSums& sums : {PlaneSums{p.dshift, p.dscale}, PlaneSums{p.dbias, p.dnoise_strength}})
       if (status == Status::ok && planes && (sums.first || sums.second))
-        status = launch(entry, adain_merge_sums<acc_t<T>>, one_thread_each(planes), stream, PlaneSums{}, int64_t(0),
+        status = launch(entry, adain_merge_sums<acc_t<T>>, merge_shape(planes, 0), stream, PlaneSums{}, int64_t(0),
                         planes, sums);
     if (status == Status::ok && p.dnoise && p.op.n && pixels)
       status = launch(entry, adain_backward_dnoise<T, columns()>, one_thread_each(pixels * columns(), p.op.n), stream,
@@ -78,11 +108,12 @@ Status sums_over_nothing(const char* entry, const AdaINBackward& p, void* stream
 
 }  // namespace
 
-// The split tier's [2, N*C] sums of dz and dz * normalised, then its [2, splits, N*C] partials, used twice.
+// The split tiers' [2, N*C] sums of dz and dz * normalised, then their [2, splits, N*C] partials, used twice.
 int64_t adain_backward_workspace(const AdaINBackward& p) {
-  if (empty(p.op) || choice_of(p).tier != AdaINTier::split) return 0;
-  const AdaINGrid grid = grid_of(p.op);
-  return 2 * (grid.splits == 1 ? 1 : grid.splits + 1) * p.op.n * p.op.c * acc_bytes(p.op);
+  if (empty(p.op)) return 0;
+  const AdaINTier tier = choice_of(p).tier;
+  if (!splits_planes(tier)) return 0;
+  return 2 * (1 + slices_of(p.op, tier)) * p.op.n * p.op.c * acc_bytes(p.op);
 }
 
 Status adain_backward(const AdaINBackward& p, void* stream) {
@@ -93,12 +124,13 @@ Status adain_backward(const AdaINBackward& p, void* stream) {
   const AdaINChoice choice = choice_of(p);
   PlaneSums sums{p.dshift, p.dscale};  // both are there where dnoise is wanted
   Status status;
-  if (choice.tier == AdaINTier::split) {
+  if (splits_planes(choice.tier)) {
     if (!p.workspace) return fail(Status::invalid_argument, "%s: workspace is null", entry);
     char* const own = static_cast<char*>(p.workspace);
     if (!sums.first) sums.first = own;
     if (!sums.second) sums.second = own + p.op.n * p.op.c * acc_bytes(p.op);
-    status = split_backward(entry, p, sums, stream);
+    const auto backward = choice.tier == AdaINTier::split ? split_backward : slab_split_backward;
+    status = backward(entry, p, sums, stream);
   } else {
     status = resident_backward(entry, p, choice, stream);
   }

@@ -2,16 +2,18 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "adain_block.cuh"
 #include "adain_cluster.cuh"
+#include "adain_slab_split.cuh"
 #include "adain_split.cuh"
 #include "adain_warp.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
 
-enum class AdaINTier { warp, block, cluster, split };
+enum class AdaINTier { warp, block, cluster, slab_split, split };
 
 // A tier holds a plane of up to `most_pixels` in registers. The first row whose conditions are met is taken. No
 // threshold is measured: each is what the register budget named beside it can hold.
@@ -19,7 +21,7 @@ struct AdaINTierRow {
   AdaINTier tier;
   Layout layout;
   int capability;       // at least; 75 for 7.5
-  bool vectors;         // only with 16-byte accesses
+  bool vectors;         // only with vectors: 16 bytes of pixels, or 4 channels
   int64_t most_pixels;
 };
 
@@ -31,6 +33,8 @@ constexpr AdaINTierRow adain_tiers[] = {
     // 8 blocks of half that.
     {AdaINTier::cluster, Layout::contiguous, 90, true,
      cluster_tier_blocks * cluster_tier_threads * cluster_tier_values},
+    // Whatever its size.
+    {AdaINTier::slab_split, Layout::channels_last, 0, true, std::numeric_limits<int64_t>::max()},
 };
 
 struct AdaINChoice {
@@ -45,7 +49,7 @@ AdaINChoice choose(const AdaIN& op, bool aligned, Ask clusters_fit) {
   const AdaINChoice split{AdaINTier::split, false};
   // Double has no fast tiers: nobody trains in it.
   if (op.dtype == DType::f64 || op.n * op.c >= most_resident_planes) return split;
-  const bool vectors = aligned && pixels % width == 0;
+  const bool vectors = aligned && (op.layout == Layout::contiguous ? pixels % width : op.c % slab_width) == 0;
   for (const AdaINTierRow& row : adain_tiers) {
     if (row.layout != op.layout || pixels > row.most_pixels || (row.vectors && !vectors)) continue;
     if (row.capability && compute_capability() < row.capability) continue;
@@ -110,6 +114,50 @@ inline LaunchShape shape_of(const AdaIN& op, const AdaINGrid& grid) {
   return shape_for(int(std::min<int64_t>(wanted, adain_threads)), grid.splits, grid.slabs, op.n);
 }
 
+// The slab tiers ---------------------------------------------------------------------------------------------------
+
+// How the channels are shared out: `lanes` threads to a slab, no more than there are channels for.
+struct SlabCut {
+  int lanes;
+  int64_t slabs;
+};
+
+inline SlabCut slab_cut(const AdaIN& op) {
+  const int most = op.dtype == DType::f32 ? slab_channels<float> : slab_channels<__half>;
+  int lanes = 1;
+  while (lanes * slab_width < most && lanes * slab_width < op.c) lanes *= 2;
+  return {lanes, ceil_div(op.c, lanes * slab_width)};
+}
+
+// From sizes alone, as above. A thread of a slice has at least 8 pixels, which makes a block 16 or 32 KB; beyond 2048 blocks,
+// several times what the largest devices run at once, the last of which then leave little of them idle, slices would
+// only be merged again.
+inline AdaINGrid slab_grid_of(const AdaIN& op, const SlabCut& cut) {
+  const int64_t pixels = op.h * op.w, groups = op.n * cut.slabs, smallest_slice = 8 * slab_threads / cut.lanes;
+  const int64_t splits = std::max<int64_t>(1, std::min(ceil_div(2048, groups), pixels / smallest_slice));
+  return {cut.slabs, splits, ceil_div(pixels, splits), 1.0 / double(pixels)};
+}
+
+inline LaunchShape slab_shape_of(const AdaIN& op, const AdaINGrid& grid) {
+  return shape_for(slab_threads, grid.slabs, grid.splits, op.n);
+}
+
+// Merging ----------------------------------------------------------------------------------------------------------
+
+inline bool splits_planes(AdaINTier tier) { return tier == AdaINTier::split || tier == AdaINTier::slab_split; }
+
+// To be merged; 0: a plane is held in registers, or is one slice.
+inline int64_t slices_of(const AdaIN& op, AdaINTier tier) {
+  if (!splits_planes(tier)) return 0;
+  const AdaINGrid grid = tier == AdaINTier::split ? grid_of(op) : slab_grid_of(op, slab_cut(op));
+  const int64_t splits = grid.splits;
+  return splits == 1 ? 0 : splits;
+}
+
+inline LaunchShape merge_shape(int64_t planes, int64_t splits) {
+  return shape_for(int(std::min<int64_t>(warps_for(std::max<int64_t>(splits, 1)), merge_threads)), planes);
+}
+
 inline LaunchShape one_thread_each(int64_t items, int64_t rows = 1) {
   return shape_for(adain_threads, ceil_div(items, adain_threads), rows);
 }
@@ -127,17 +175,24 @@ Status with_columns(const char* entry, const AdaIN& op, F f) {
   });
 }
 
-// Runs f(T{}, width as a compile-time constant) for the dtypes that have fast tiers.
+// Runs f(T{}) for the dtypes that have fast tiers.
 template <typename F>
-Status with_width(const char* entry, const AdaIN& op, bool vectors, F f) {
+Status with_fast_dtype(const char* entry, const AdaIN& op, F f) {
   return with_dtype(entry, op.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    if constexpr (std::is_same_v<T, double>) {
+    if constexpr (std::is_same_v<decltype(zero), double>) {
       return fail(Status::unsupported, "%s: float64 is left to the split tier", entry);
     } else {
-      if (vectors) return f(zero, std::integral_constant<int, Vec<T>::size>{});
-      return f(zero, std::integral_constant<int, 1>{});
+      return f(zero);
     }
+  });
+}
+
+// Runs f(T{}, width as a compile-time constant) for them.
+template <typename F>
+Status with_width(const char* entry, const AdaIN& op, bool vectors, F f) {
+  return with_fast_dtype(entry, op, [&](auto zero) {
+    if (vectors) return f(zero, std::integral_constant<int, Vec<decltype(zero)>::size>{});
+    return f(zero, std::integral_constant<int, 1>{});
   });
 }
 

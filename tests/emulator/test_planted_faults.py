@@ -103,9 +103,9 @@ def test_the_twin_without_the_fault_is_right(planted: Path, name: str, schedule:
 
 
 def adain(program: Path) -> None:
-    """One case a tier: warp, block, cluster, split in both layouts."""
+    """One case a tier: warp, block, cluster, split in both layouts, slabs."""
     shapes = (((2, 3, 13, 11), False), ((2, 5, 16, 72), False), ((1, 2, 128, 160), False), ((1, 3, 5, 3301), False))
-    for shape, channels_last in (*shapes, ((1, 33, 12, 13), True)):
+    for shape, channels_last in (*shapes, ((1, 33, 12, 13), True), ((3, 36, 24, 35), True)):
         p = make(shape, F32, "all")
         check_forward(program, p, F32, channels_last)
         check_backward(program, p, F32, channels_last)
@@ -124,12 +124,12 @@ def upfirdn2d(program: Path) -> None:
 
 CHECKS = {"adain": adain, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
 
-# Grids of 3 x 2 x 2 blocks at most, as if a tensor had beyond 2^31 blocks of work.
-# Work larger than a grid: at most 8 x 2 x 2 blocks, or one cluster. (A plane is never cut into more slices than a grid
+# Work larger than a grid: at most 8 x 2 x 2 blocks, 1 x 2 x 2 of slabs, or one cluster. (A plane is never cut into more slices than a grid
 # has blocks along x; the checks below have up to 8.)
 SMALL_GRID = [
     ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 8, max_grid_yz = 2"),
     ("adain_tiers.cuh", "max_grid_x / cluster_tier_blocks", "1"),
+    ("adain_tiers.cuh", "shape_for(slab_threads, grid.slabs,", "shape_for(slab_threads, 1,"),
 ]
 
 # (file, the lines as they stand, what they become), once or more.
@@ -138,7 +138,28 @@ MUTATIONS = {
     # Missed only by a block that reduces again.
     "second barrier deleted": [("reduce.cuh", "__syncthreads();  // the slots", "// the slots"), *SMALL_GRID],
     "last warp's partial missing": [("reduce.cuh", "w < warps;", "w < warps - 1;")],
-    "last slice's partial missing": [("adain_split.cuh", "0; split < grid.splits;", "0; split < grid.splits - 1;")],
+    "last slice's partial missing": [
+        (
+            "adain_merge.cuh",
+            "split < splits; split += blockDim.x) {\n      const",
+            "split < splits - 1; split += blockDim.x) {\n      const",
+        )
+    ],
+    "slab's barrier deleted": [
+        ("adain_slab_split.cuh", "of_channel(v, i);\n  }\n  __syncthreads();", "of_channel(v, i);\n  }")
+    ],
+    # Missed only by a block that reduces again.
+    "slab's second barrier deleted": [
+        ("adain_slab_split.cuh", "__syncthreads();  // the slots", "// the slots"),
+        *SMALL_GRID,
+    ],
+    "slab's last pixels missing": [
+        ("adain_slab_split.cuh", "(pixels - mine + step() - 1) / step()", "(pixels - mine) / step()")
+    ],
+    "slab's slices in reverse off by one": [
+        ("adain_slab_split.cuh", "int(grid_.splits) - 1 - split_", "int(grid_.splits) - split_")
+    ],
+    "slab's idle lanes write": [("adain_slab_split.cuh", "int(threadIdx.x) < columns() && slab()", "slab()")],
     "shuffle too narrow": [("reduce.cuh", "v.value[i], mask)", "v.value[i], mask, 16)")],
     "dead lanes skip a barrier": [
         ("adain_split.cuh", "    moments = block_reduce", "    if (!place.live) continue;\n    moments = block_reduce")
@@ -165,6 +186,7 @@ MUTATIONS = {
 # Whose check must see a fault in a file.
 OP_OF = {
     **dict.fromkeys(("adain_split.cuh", "adain_block.cuh", "adain_cluster.cuh", "adain_warp.cuh"), "adain"),
+    **dict.fromkeys(("adain_merge.cuh", "adain_slab_split.cuh"), "adain"),
     "reduce.cuh": "adain",
     "bias_act.cuh": "bias_act",
     "vec.cuh": "bias_act",
