@@ -6,12 +6,19 @@ namespace stylegan_fast {
 namespace cuda {
 namespace {
 
+template <typename T>
+bool clusters_run(AdaINTier tier) {
+  if (tier == AdaINTier::slab_cluster)
+    return largest_cluster_fits<adain_slab_cluster<T>>(slab_cluster_blocks, slab_team_threads);
+  return largest_cluster_fits<adain_cluster<T>>(cluster_tier_blocks, cluster_tier_threads);
+}
+
 AdaINChoice choice_of(const AdaINForward& p) {
-  return choose(p.op, aligned16({p.op.x, p.y, p.op.noise}), [&] {
+  return choose(p.op, false, aligned16({p.op.x, p.y, p.op.noise}), [&](AdaINTier tier) {
     switch (p.op.dtype) {
-      case DType::f16: return largest_cluster_fits<adain_cluster<__half>>(cluster_tier_values);
-      case DType::bf16: return largest_cluster_fits<adain_cluster<__nv_bfloat16>>(cluster_tier_values);
-      default: return largest_cluster_fits<adain_cluster<float>>(cluster_tier_values);
+      case DType::f16: return clusters_run<__half>(tier);
+      case DType::bf16: return clusters_run<__nv_bfloat16>(tier);
+      default: return clusters_run<float>(tier);
     }
   });
 }
@@ -40,15 +47,27 @@ Status split_forward(const char* entry, const AdaINForward& p, void* stream) {
 }
 
 Status slab_split_forward(const char* entry, const AdaINForward& p, void* stream) {
-  const SlabCut cut = slab_cut(p.op);
-  const AdaINGrid grid = slab_grid_of(p.op, cut);
+  const AdaINGrid grid = slab_grid_of(p.op);
   const LaunchShape shape = slab_shape_of(p.op, grid);
+  const int lanes = slab_lanes(p.op, slab_bytes);
   return with_fast_dtype(entry, p.op, [&](auto zero) {
     using T = decltype(zero);
     return in_two_passes<acc_t<T>>(
         entry, p, grid.splits, stream,
-        [&](void* to) { return launch(entry, adain_slab_stats<T>, shape, stream, p, grid, cut.lanes, to); },
-        [&] { return launch(entry, adain_slab_apply<T>, shape, stream, p, grid, cut.lanes); });
+        [&](void* to) { return launch(entry, adain_slab_stats<T>, shape, stream, p, grid, lanes, to); },
+        [&] { return launch(entry, adain_slab_apply<T>, shape, stream, p, grid, lanes); });
+  });
+}
+
+Status slab_forward(const char* entry, const AdaINForward& p, AdaINTier tier, void* stream) {
+  if (tier == AdaINTier::slab_split) return slab_split_forward(entry, p, stream);
+  const SlabTeams teams = slab_teams(p.op, tier, false);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    const auto kernel = tier == AdaINTier::slab_cluster ? adain_slab_cluster<T>
+                        : teams.few                     ? adain_slab_block<T, slab_few_packs>
+                                                        : adain_slab_block<T, slab_packs>;
+    return launch(entry, kernel, teams.shape, stream, p, teams.grid);
   });
 }
 
@@ -65,7 +84,7 @@ Status adain_forward(const AdaINForward& p, void* stream) {
   if (checked != Status::ok || empty(p.op)) return checked;
   const AdaINChoice choice = choice_of(p);
   if (choice.tier == AdaINTier::split) return split_forward(entry, p, stream);
-  if (choice.tier == AdaINTier::slab_split) return slab_split_forward(entry, p, stream);
+  if (p.op.layout == Layout::channels_last) return slab_forward(entry, p, choice.tier, stream);
   const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
   return with_width(entry, p.op, choice.vectors, [&](auto zero, auto width) {
     using T = decltype(zero);

@@ -8,13 +8,19 @@ namespace stylegan_fast {
 namespace cuda {
 namespace {
 
+template <typename T>
+bool clusters_run(AdaINTier tier) {
+  if (tier == AdaINTier::slab_cluster)
+    return largest_cluster_fits<adain_slab_cluster_backward<T>>(slab_cluster_blocks, slab_team_threads);
+  return largest_cluster_fits<adain_cluster_backward<T>>(cluster_tier_blocks, cluster_tier_backward_threads);
+}
+
 AdaINChoice choice_of(const AdaINBackward& p) {
-  return choose(p.op, aligned16({p.op.x, p.dy, p.dx, p.op.noise}), [&] {
-    constexpr int values = cluster_tier_backward_values;
+  return choose(p.op, true, aligned16({p.op.x, p.dy, p.dx, p.op.noise}), [&](AdaINTier tier) {
     switch (p.op.dtype) {
-      case DType::f16: return largest_cluster_fits<adain_cluster_backward<__half>>(values);
-      case DType::bf16: return largest_cluster_fits<adain_cluster_backward<__nv_bfloat16>>(values);
-      default: return largest_cluster_fits<adain_cluster_backward<float>>(values);
+      case DType::f16: return clusters_run<__half>(tier);
+      case DType::bf16: return clusters_run<__nv_bfloat16>(tier);
+      default: return clusters_run<float>(tier);
     }
   });
 }
@@ -57,23 +63,35 @@ Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums
 }
 
 Status slab_split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
-  const SlabCut cut = slab_cut(p.op);
-  const AdaINGrid grid = slab_grid_of(p.op, cut);
+  const AdaINGrid grid = slab_grid_of(p.op);
   const LaunchShape shape = slab_shape_of(p.op, grid);
+  const int lanes = slab_lanes(p.op, slab_bytes);
   return with_fast_dtype(entry, p.op, [&](auto zero) {
     using T = decltype(zero);
     return in_two_passes<acc_t<T>>(
         entry, p, grid.splits, sums, stream,
         [&](const PlaneSums& to) {
-          return launch(entry, adain_slab_backward_sums<T>, shape, stream, p, grid, cut.lanes, to);
+          return launch(entry, adain_slab_backward_sums<T>, shape, stream, p, grid, lanes, to);
         },
         [&](const PlaneSums& to) {
-          return launch(entry, adain_slab_backward_apply<T>, shape, stream, p, grid, cut.lanes, sums, to);
+          return launch(entry, adain_slab_backward_apply<T>, shape, stream, p, grid, lanes, sums, to);
         });
   });
 }
 
+Status slab_resident_backward(const char* entry, const AdaINBackward& p, AdaINTier tier, void* stream) {
+  const SlabTeams teams = slab_teams(p.op, tier, true);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    const auto kernel = tier == AdaINTier::slab_cluster ? adain_slab_cluster_backward<T>
+                        : teams.few                     ? adain_slab_block_backward<T, slab_few_packs>
+                                                        : adain_slab_block_backward<T, slab_backward_packs<T>>;
+    return launch(entry, kernel, teams.shape, stream, p, teams.grid);
+  });
+}
+
 Status resident_backward(const char* entry, const AdaINBackward& p, const AdaINChoice& choice, void* stream) {
+  if (p.op.layout == Layout::channels_last) return slab_resident_backward(entry, p, choice.tier, stream);
   const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
   return with_width(entry, p.op, choice.vectors, [&](auto zero, auto width) {
     using T = decltype(zero);

@@ -17,6 +17,7 @@ constexpr int slab_width = 4;
 
 template <typename T>
 constexpr int slab_channels = slab_bytes / int(sizeof(T));  // at most
+constexpr int most_slab_lanes = slab_bytes / 2 / slab_width;
 
 // Parameters of neighbouring channels; null: left_out.
 template <typename A>
@@ -71,17 +72,26 @@ struct Channels {
   }
 };
 
-// Their styles.
+// Their styles, for whoever knows their statistics, or those of a finished forward.
 template <typename A>
 struct Styles {
   Style<A> style[slab_width];
 
-  __device__ __forceinline__ Styles(const AdaIN& op, const A* means, const A* rstds, int64_t n, int64_t c) {
+  __device__ __forceinline__ Styles(const AdaIN& op, int64_t n, int64_t c) {
     A scale[slab_width], shift[slab_width];
     load(op.scale, n, c, A(1), scale);
     load(op.shift, n, c, A(0), shift);
 #pragma unroll
-    for (int i = 0; i < slab_width; ++i) style[i] = Style<A>{means[i], rstds[i], scale[i], shift[i]};
+    for (int i = 0; i < slab_width; ++i) style[i] = Style<A>{A(0), A(0), scale[i], shift[i]};
+  }
+
+  __device__ __forceinline__ Styles(const AdaIN& op, const void* means, const void* rstds, int64_t n, int64_t c)
+      : Styles(op, n, c) {
+    A mean[slab_width], rstd[slab_width];
+    load_parameters(static_cast<const A*>(means) + n * op.c + c, 1, A(0), mean);
+    load_parameters(static_cast<const A*>(rstds) + n * op.c + c, 1, A(0), rstd);
+#pragma unroll
+    for (int i = 0; i < slab_width; ++i) style[i].mean = mean[i], style[i].rstd = rstd[i];
   }
 
  private:
@@ -91,29 +101,13 @@ struct Styles {
   }
 };
 
-// V for each of a thread's channels.
-template <typename V>
-struct PerChannel {
-  V of[slab_width];
-};
-
-template <typename V>
-__device__ __forceinline__ PerChannel<V> combine(PerChannel<V> a, const PerChannel<V>& b) {
-#pragma unroll
-  for (int i = 0; i < slab_width; ++i) a.of[i] = combine(a.of[i], b.of[i]);
-  return a;
-}
-
-template <typename V>
-__device__ __forceinline__ PerChannel<V> shuffle_xor(PerChannel<V> v, int mask) {
-#pragma unroll
-  for (int i = 0; i < slab_width; ++i) v.of[i] = shuffle_xor(v.of[i], mask);
-  return v;
-}
-
-template <typename V>
-__device__ __forceinline__ const V& of_channel(const PerChannel<V>& v, int i) {
-  return v.of[i];
+template <typename T>
+__device__ __forceinline__ PixelGradient<acc_t<T>> gradient_of(const Channels<T>& channels,
+                                                               const Styles<acc_t<T>>& styles,
+                                                               const Pack<T, slab_width>& x, const Pack<T, slab_width>& dy,
+                                                               acc_t<T> noise, int i) {
+  return {channels.channel[i], styles.style[i], channels.channel[i].t(to_acc(x.element[i]), noise), channels.pivot[i],
+          to_acc(dy.element[i])};
 }
 
 // Combines over the threads of a warp with the same channels; its first `lanes` lanes hold the results.

@@ -199,11 +199,7 @@ __global__ void __launch_bounds__(slab_threads, slab_blocks)
   for (SlabPlace<true> place(p.op, grid, lanes); place.inside(); place.next()) {
     if (!place.count()) continue;
     const Channels<T> channels(p.op, place.n(), place.c());
-    const int64_t plane = place.n() * p.op.c + place.c();
-    A means[slab_width], rstds[slab_width];
-    load_parameters(static_cast<const A*>(p.mean) + plane, 1, A(0), means);
-    load_parameters(static_cast<const A*>(p.rstd) + plane, 1, A(0), rstds);
-    const Styles<A> styles(p.op, means, rstds, place.n(), place.c());
+    const Styles<A> styles(p.op, p.mean, p.rstd, place.n(), place.c());
     constexpr int batch = slab_batch<T>;
     const int64_t step = place.step(), hop = step * p.op.c;
     int64_t pixel = place.first(), at = channels.base + pixel * p.op.c;

@@ -8,15 +8,6 @@ namespace cuda {
 
 constexpr int slab_backward_batch = 4;  // pixels of which a thread reads x and dy before it uses the first
 
-template <typename A>
-__device__ __forceinline__ Styles<A> styles_of(const AdaINBackward& p, int n, int c) {
-  const int64_t plane = int64_t(n) * p.op.c + c;
-  A means[slab_width], rstds[slab_width];
-  load_parameters(static_cast<const A*>(p.mean) + plane, 1, A(0), means);
-  load_parameters(static_cast<const A*>(p.rstd) + plane, 1, A(0), rstds);
-  return {p.op, means, rstds, n, c};
-}
-
 // f(element, x, dy, noise) for each of the thread's pixels, several of them read ahead.
 template <typename T, bool reverse, typename F>
 __device__ __forceinline__ void for_slab_pixels(const AdaINBackward& p, const Channels<T>& channels,
@@ -40,13 +31,10 @@ __device__ __forceinline__ void for_slab_pixels(const AdaINBackward& p, const Ch
   }
 }
 
-template <typename T>
-__device__ __forceinline__ PixelGradient<acc_t<T>> gradient_of(const Channels<T>& channels,
-                                                               const Styles<acc_t<T>>& styles,
-                                                               const Pack<T, slab_width>& x, const Pack<T, slab_width>& dy,
-                                                               acc_t<T> noise, int i) {
-  return {channels.channel[i], styles.style[i], channels.channel[i].t(to_acc(x.element[i]), noise), channels.pivot[i],
-          to_acc(dy.element[i])};
+// Two sums side by side for each channel.
+template <typename A>
+__device__ __forceinline__ Sums<A, 2> of_channel(const Sums<A, 2 * slab_width>& v, int i) {
+  return {{v.value[2 * i], v.value[2 * i + 1]}};
 }
 
 template <typename T>
@@ -55,16 +43,16 @@ __global__ void __launch_bounds__(slab_threads, slab_blocks)
   using A = acc_t<T>;
   using V = Pack<T, slab_width>;
   for (SlabPlace<false> place(p.op, grid, lanes); place.inside(); place.next()) {
-    PerChannel<Sums<A, 2>> sums{};
+    Sums<A, 2 * slab_width> sums{};
     if (place.count()) {
       const Channels<T> channels(p.op, place.n(), place.c());
-      const Styles<A> styles = styles_of<A>(p, place.n(), place.c());
+      const Styles<A> styles(p.op, p.mean, p.rstd, place.n(), place.c());
       for_slab_pixels(p, channels, place, [&](int64_t, const V& x, const V& dy, A noise) {
 #pragma unroll
         for (int i = 0; i < slab_width; ++i) {
           const PixelGradient<A> gradient = gradient_of(channels, styles, x, dy, noise, i);
-          sums.of[i].value[0] += gradient.dz;
-          sums.of[i].value[1] += gradient.dz * gradient.normalised;
+          sums.value[2 * i] += gradient.dz;
+          sums.value[2 * i + 1] += gradient.dz * gradient.normalised;
         }
       });
     }
@@ -81,10 +69,10 @@ __global__ void __launch_bounds__(slab_threads, slab_blocks)
   using V = Pack<T, slab_width>;
   const A per_pixel = A(grid.per_pixel);
   for (SlabPlace<true> place(p.op, grid, lanes); place.inside(); place.next()) {
-    PerChannel<Sums<A, 2>> totals{};
+    Sums<A, 2 * slab_width> totals{};
     if (place.count()) {
       const Channels<T> channels(p.op, place.n(), place.c());
-      const Styles<A> styles = styles_of<A>(p, place.n(), place.c());
+      const Styles<A> styles(p.op, p.mean, p.rstd, place.n(), place.c());
       const int64_t plane = place.n() * p.op.c + place.c();
       A mean_dz[slab_width], mean_dz_normalised[slab_width];
       load_parameters(static_cast<const A*>(sums.first) + plane, 1, A(0), mean_dz);
@@ -99,8 +87,8 @@ __global__ void __launch_bounds__(slab_threads, slab_blocks)
           const A dt = dt_of(channels.channel[i], styles.style[i], gradient.normalised, gradient.dz, gradient.negative,
                              mean_dz[i], mean_dz_normalised[i]);
           dx.element[i] = from_acc<T>(dt);
-          totals.of[i].value[0] += dt;
-          totals.of[i].value[1] += dt * noise;
+          totals.value[2 * i] += dt;
+          totals.value[2 * i + 1] += dt * noise;
         }
         if (p.dx) channels.write(p.dx, at, dx);
       });

@@ -64,6 +64,7 @@ def request(p: AdaIN, dtype: DType, channels_last: bool) -> tuple[dict[str, floa
 # What the emulated device says of itself, where it is not the usual one: capability, clusters_fit.
 Device = Mapping[str, float]
 USUAL: Device = MappingProxyType({})
+NO_CLUSTERS: Device = MappingProxyType({"capability": 80})
 
 
 def forward(

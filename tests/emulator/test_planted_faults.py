@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .adain_cases import check_backward, check_forward, make
+from .adain_cases import NO_CLUSTERS, USUAL, check_backward, check_forward, make
 from .dtypes import F32
 from .machine import CSRC, ENVIRONMENT, HERE, EmulatorError, Objects, compile_objects, link
 from .test_bias_act import check as check_bias_act
@@ -103,12 +103,22 @@ def test_the_twin_without_the_fault_is_right(planted: Path, name: str, schedule:
 
 
 def adain(program: Path) -> None:
-    """One case a tier: warp, block, cluster, split in both layouts, slabs."""
+    """One case a tier: warp, block, cluster, split in both layouts."""
     shapes = (((2, 3, 13, 11), False), ((2, 5, 16, 72), False), ((1, 2, 128, 160), False), ((1, 3, 5, 3301), False))
-    for shape, channels_last in (*shapes, ((1, 33, 12, 13), True), ((3, 36, 24, 35), True)):
+    for shape, channels_last in (*shapes, ((1, 33, 12, 13), True)):
         p = make(shape, F32, "all")
         check_forward(program, p, F32, channels_last)
         check_backward(program, p, F32, channels_last)
+
+
+def slabs(program: Path) -> None:
+    """channels_last with vectors of channels: block (few pixels a thread, and many), cluster, split."""
+    shapes = ((3, 36, 5, 3), (2, 12, 27, 31), (1, 12, 46, 47))
+    cases = [(shape, USUAL) for shape in shapes] + [(shape, NO_CLUSTERS) for shape in ((1, 36, 46, 45), (3, 4, 64, 65))]
+    for shape, device in cases:
+        p = make(shape, F32, "all")
+        check_forward(program, p, F32, True, device=device)
+        check_backward(program, p, F32, True, device=device)
 
 
 def bias_act(program: Path) -> None:
@@ -122,13 +132,15 @@ def upfirdn2d(program: Path) -> None:
         check_upfirdn2d(program, STRIPS[name], F32, False)
 
 
-CHECKS = {"adain": adain, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
+CHECKS = {"adain": adain, "slabs": slabs, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
+BUILT_FROM = {"slabs": "adain"}
 
-# Work larger than a grid: at most 8 x 2 x 2 blocks, 1 x 2 x 2 of slabs, or one cluster. (A plane is never cut into more slices than a grid
-# has blocks along x; the checks below have up to 8.)
+# Work larger than a grid: at most 8 x 2 x 2 blocks, 1 x 2 x 2 of slabs, or one cluster or block that holds a slab. (A
+# contiguous plane is never cut into more slices than a grid has blocks along x; the checks below have up to 8.)
 SMALL_GRID = [
     ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 8, max_grid_yz = 2"),
     ("adain_tiers.cuh", "max_grid_x / cluster_tier_blocks", "1"),
+    ("adain_tiers.cuh", "max_grid_x / blocks", "1"),
     ("adain_tiers.cuh", "shape_for(slab_threads, grid.slabs,", "shape_for(slab_threads, 1,"),
 ]
 
@@ -160,6 +172,25 @@ MUTATIONS = {
         ("adain_slab_split.cuh", "int(grid_.splits) - 1 - split_", "int(grid_.splits) - split_")
     ],
     "slab's idle lanes write": [("adain_slab_split.cuh", "int(threadIdx.x) < columns() && slab()", "slab()")],
+    "slab team's barrier deleted": [
+        ("adain_slab_teams.cuh", "v.value[i];\n  }\n  __syncthreads();", "v.value[i];\n  }")
+    ],
+    "slab team's totals read too early": [
+        ("adain_slab_teams.cuh", "(v, lanes, totals);\n    __syncthreads();", "(v, lanes, totals);")
+    ],
+    "slab team's last pixels missing": [
+        ("adain_slab_resident.cuh", "(pixels - pixel_ + step_ - 1) / step_", "(pixels - pixel_) / step_")
+    ],
+    "slab cluster's barrier deleted": [
+        ("adain_slab_teams.cuh", "turn_ * most);\n    cluster_barrier();", "turn_ * most);\n    __syncthreads();")
+    ],
+    "slab cluster's halves do not take turns": [("adain_slab_teams.cuh", "turn_ ^= 1;\n", "")],
+    "slab cluster ends too early": [
+        ("adain_slab_teams.cuh", "finish() const { cluster_barrier(); }", "finish() const {}")
+    ],
+    "slab cluster's last block missing": [
+        ("adain_slab_teams.cuh", "rank < slab_cluster_blocks;", "rank + 1 < slab_cluster_blocks;")
+    ],
     "shuffle too narrow": [("reduce.cuh", "v.value[i], mask)", "v.value[i], mask, 16)")],
     "dead lanes skip a barrier": [
         ("adain_split.cuh", "    moments = block_reduce", "    if (!place.live) continue;\n    moments = block_reduce")
@@ -186,7 +217,8 @@ MUTATIONS = {
 # Whose check must see a fault in a file.
 OP_OF = {
     **dict.fromkeys(("adain_split.cuh", "adain_block.cuh", "adain_cluster.cuh", "adain_warp.cuh"), "adain"),
-    **dict.fromkeys(("adain_merge.cuh", "adain_slab_split.cuh"), "adain"),
+    **dict.fromkeys(("adain_slab_split.cuh", "adain_slab_teams.cuh", "adain_slab_resident.cuh"), "slabs"),
+    "adain_merge.cuh": "adain",
     "reduce.cuh": "adain",
     "bias_act.cuh": "bias_act",
     "vec.cuh": "bias_act",
@@ -197,6 +229,7 @@ ALWAYS = (
     "block's barrier deleted",
     "last block's sum missing",
     "last slice's partial missing",
+    "slab team's barrier deleted",
     "tail off by one",
     "written past the plane",
     "strip's last pixel row missing",
@@ -208,7 +241,7 @@ ALWAYS = (
 )
 def test_a_fault_planted_in_a_real_kernel_is_caught(objects: Objects, name: str, tmp_path: Path) -> None:
     op = OP_OF[MUTATIONS[name][0][0]]
-    program = objects.changed_program(tmp_path, op, MUTATIONS[name])
+    program = objects.changed_program(tmp_path, BUILT_FROM.get(op, op), MUTATIONS[name])
     with pytest.raises((EmulatorError, AssertionError)):
         CHECKS[op](program)
 
@@ -218,6 +251,6 @@ def test_the_real_kernels_pass_what_catches_their_faults(program: Path, op: str)
     CHECKS[op](program)
 
 
-@pytest.mark.parametrize("op", ["adain", pytest.param("bias_act", marks=pytest.mark.slow), "upfirdn2d"])
+@pytest.mark.parametrize("op", ["adain", "slabs", pytest.param("bias_act", marks=pytest.mark.slow), "upfirdn2d"])
 def test_kernels_are_right_where_the_work_is_larger_than_a_grid(objects: Objects, op: str, tmp_path: Path) -> None:
-    CHECKS[op](objects.changed_program(tmp_path, op, SMALL_GRID))
+    CHECKS[op](objects.changed_program(tmp_path, BUILT_FROM.get(op, op), SMALL_GRID))
