@@ -59,6 +59,18 @@ Status slab_split_forward(const char* entry, const AdaINForward& p, void* stream
   });
 }
 
+Status vector_split_forward(const char* entry, const AdaINForward& p, void* stream) {
+  const AdaINGrid grid = vector_grid_of(p.op);
+  const LaunchShape shape = vector_shape_of(p.op, grid);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, stream,
+        [&](void* to) { return launch(entry, adain_vector_stats<T>, shape, stream, p, grid, to); },
+        [&] { return launch(entry, adain_vector_apply<T>, shape, stream, p, grid); });
+  });
+}
+
 Status slab_forward(const char* entry, const AdaINForward& p, AdaINTier tier, void* stream) {
   if (tier == AdaINTier::slab_split) return slab_split_forward(entry, p, stream);
   const SlabTeams teams = slab_teams(p.op, tier, false);
@@ -75,7 +87,8 @@ Status slab_forward(const char* entry, const AdaINForward& p, AdaINTier tier, vo
 
 int64_t adain_forward_workspace(const AdaINForward& p) {
   if (empty(p.op)) return 0;
-  return 3 * slices_of(p.op, choice_of(p).tier) * p.op.n * p.op.c * acc_bytes(p.op);
+  const int64_t splits = splits_of(p.op, choice_of(p).tier);
+  return splits > 1 ? 3 * splits * p.op.n * p.op.c * acc_bytes(p.op) : 0;
 }
 
 Status adain_forward(const AdaINForward& p, void* stream) {
@@ -84,6 +97,7 @@ Status adain_forward(const AdaINForward& p, void* stream) {
   if (checked != Status::ok || empty(p.op)) return checked;
   const AdaINChoice choice = choice_of(p);
   if (choice.tier == AdaINTier::split) return split_forward(entry, p, stream);
+  if (choice.tier == AdaINTier::vector_split) return vector_split_forward(entry, p, stream);
   if (p.op.layout == Layout::channels_last) return slab_forward(entry, p, choice.tier, stream);
   const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
   return with_width(entry, p.op, choice.vectors, [&](auto zero, auto width) {

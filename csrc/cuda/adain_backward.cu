@@ -79,6 +79,22 @@ Status slab_split_backward(const char* entry, const AdaINBackward& p, const Plan
   });
 }
 
+Status vector_split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
+  const AdaINGrid grid = vector_grid_of(p.op);
+  const LaunchShape shape = vector_shape_of(p.op, grid);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, sums, stream,
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_vector_backward_sums<T>, shape, stream, p, grid, to);
+        },
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_vector_backward_apply<T>, shape, stream, p, grid, sums, to);
+        });
+  });
+}
+
 Status slab_resident_backward(const char* entry, const AdaINBackward& p, AdaINTier tier, void* stream) {
   const SlabTeams teams = slab_teams(p.op, tier, true);
   return with_fast_dtype(entry, p.op, [&](auto zero) {
@@ -129,9 +145,9 @@ Status sums_over_nothing(const char* entry, const AdaINBackward& p, void* stream
 // The split tiers' [2, N*C] sums of dz and dz * normalised, then their [2, splits, N*C] partials, used twice.
 int64_t adain_backward_workspace(const AdaINBackward& p) {
   if (empty(p.op)) return 0;
-  const AdaINTier tier = choice_of(p).tier;
-  if (!splits_planes(tier)) return 0;
-  return 2 * (1 + slices_of(p.op, tier)) * p.op.n * p.op.c * acc_bytes(p.op);
+  const int64_t splits = splits_of(p.op, choice_of(p).tier);
+  if (splits == 0) return 0;
+  return 2 * (splits == 1 ? 1 : splits + 1) * p.op.n * p.op.c * acc_bytes(p.op);
 }
 
 Status adain_backward(const AdaINBackward& p, void* stream) {
@@ -142,12 +158,14 @@ Status adain_backward(const AdaINBackward& p, void* stream) {
   const AdaINChoice choice = choice_of(p);
   PlaneSums sums{p.dshift, p.dscale};  // both are there where dnoise is wanted
   Status status;
-  if (splits_planes(choice.tier)) {
+  if (splits_of(p.op, choice.tier) > 0) {
     if (!p.workspace) return fail(Status::invalid_argument, "%s: workspace is null", entry);
     char* const own = static_cast<char*>(p.workspace);
     if (!sums.first) sums.first = own;
     if (!sums.second) sums.second = own + p.op.n * p.op.c * acc_bytes(p.op);
-    const auto backward = choice.tier == AdaINTier::split ? split_backward : slab_split_backward;
+    const auto backward = choice.tier == AdaINTier::split        ? split_backward
+                          : choice.tier == AdaINTier::slab_split ? slab_split_backward
+                                                                 : vector_split_backward;
     status = backward(entry, p, sums, stream);
   } else {
     status = resident_backward(entry, p, choice, stream);

@@ -11,8 +11,8 @@ namespace cuda {
 
 constexpr int slab_bytes = 128;  // a line of the cache
 
-// Channels of a thread: 16 bytes of fp32, 8 of 16-bit numbers. Of 8 channels the six constants (nine, with sums, in the
-// backward) would leave too few registers for reading ahead.
+// Channels of a thread: 16 bytes of fp32, 8 of 16-bit numbers. Each takes 7 registers of constants, with the backward's
+// sums 11: of 8 channels they leave none for reading ahead, and ptxas spills.
 constexpr int slab_width = 4;
 
 template <typename T>
@@ -104,8 +104,8 @@ struct Styles {
 template <typename T>
 __device__ __forceinline__ PixelGradient<acc_t<T>> gradient_of(const Channels<T>& channels,
                                                                const Styles<acc_t<T>>& styles,
-                                                               const Pack<T, slab_width>& x, const Pack<T, slab_width>& dy,
-                                                               acc_t<T> noise, int i) {
+                                                               const Pack<T, slab_width>& x,
+                                                               const Pack<T, slab_width>& dy, acc_t<T> noise, int i) {
   return {channels.channel[i], styles.style[i], channels.channel[i].t(to_acc(x.element[i]), noise), channels.pivot[i],
           to_acc(dy.element[i])};
 }

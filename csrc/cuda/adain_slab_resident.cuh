@@ -40,8 +40,8 @@ class ResidentSlab {
     step_ = team.threads() / lanes;
     const int pixels = int(op.h * op.w);
     count_ = pixel_ < pixels ? (pixels - pixel_ + step_ - 1) / step_ : 0;
-    hop_ = step_ * int(op.c);
-    first_ = pixel_ * int(op.c) + c;
+    hop_ = unsigned(step_) * unsigned(op.c);
+    first_ = unsigned(pixel_) * unsigned(op.c) + unsigned(c);
   }
 
   __device__ __forceinline__ void compute_places_anew() {
@@ -57,10 +57,11 @@ class ResidentSlab {
   __device__ __forceinline__ bool has(int k) const { return k < count_; }
   __device__ __forceinline__ int pixel(int k) const { return pixel_ + k * step_; }
   __device__ __forceinline__ V read(const AdaIN& op, const void* tensor, int k) const {
-    return has(k) ? Channels<T>::read(sample_of(op, tensor, n), first_ + k * hop_) : V{};
+    return has(k) ? Channels<T>::read(sample_of(op, tensor, n), first_ + unsigned(k) * hop_) : V{};
   }
   __device__ __forceinline__ void write(const AdaIN& op, void* tensor, int k, const V& v) const {
-    if (live && has(k)) Channels<T>::write(static_cast<T*>(tensor) + n * op.h * op.w * op.c, first_ + k * hop_, v);
+    if (!live || !has(k)) return;
+    Channels<T>::write(static_cast<T*>(tensor) + n * op.h * op.w * op.c, first_ + unsigned(k) * hop_, v);
   }
 
  private:
@@ -68,7 +69,8 @@ class ResidentSlab {
     return static_cast<const T*>(tensor) + n * op.h * op.w * op.c;
   }
 
-  int count_, pixel_, step_, hop_, first_;
+  int count_, pixel_, step_;
+  unsigned hop_, first_;  // they wrap only where there is no pixel
 };
 
 template <typename T, int packs, typename Team>

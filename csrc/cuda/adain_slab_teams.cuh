@@ -7,8 +7,8 @@
 namespace stylegan_fast {
 namespace cuda {
 
-// A block, and the pixels of 4 channels that a thread holds: few, or as many as 255 registers allow. The forward keeps a
-// register a value, the backward x and dy as they were read.
+// A block, and the pixels of 4 channels that a thread holds: few, or as many as 255 registers allow. The forward keeps
+// a register a value, the backward x and dy as they were read.
 constexpr int slab_team_threads = 256, slab_cluster_blocks = 8;
 constexpr int slab_few_packs = 4, slab_packs = 16;
 template <typename T>

@@ -9,12 +9,13 @@
 #include "adain_slab_split.cuh"
 #include "adain_slab_teams.cuh"
 #include "adain_split.cuh"
+#include "adain_vector_split.cuh"
 #include "adain_warp.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
 
-enum class AdaINTier { warp, block, cluster, slab_block, slab_cluster, slab_split, split };
+enum class AdaINTier { warp, block, cluster, vector_split, slab_block, slab_cluster, slab_split, split };
 
 // A tier holds so many values of x in registers. The first row whose conditions are met is taken. No threshold is
 // measured: each is what the register budget named beside it can hold.
@@ -34,7 +35,9 @@ constexpr AdaINTierRow adain_tiers[] = {
     // 1024 threads of 16 values, or in the backward 512 of 32: either is all the registers of a multiprocessor.
     {AdaINTier::block, Layout::contiguous, 0, false, block_tier_threads * block_tier_values},
     // 8 blocks of half that.
-    {AdaINTier::cluster, Layout::contiguous, 90, true, cluster_tier_blocks * cluster_tier_threads * cluster_tier_values},
+    {AdaINTier::cluster, Layout::contiguous, 90, true,
+     cluster_tier_blocks * cluster_tier_threads * cluster_tier_values},
+    {AdaINTier::vector_split, Layout::contiguous, 0, true, any_size},
     // 256 threads of 64 values, or in the backward of 64 of x and of dy in 16 bits or 32 in fp32, which is what 255
     // registers hold of them beside the constants of 4 channels.
     {AdaINTier::slab_block, Layout::channels_last, 0, true, slab_team_threads * slab_packs * slab_width},
@@ -188,15 +191,28 @@ inline LaunchShape slab_shape_of(const AdaIN& op, const AdaINGrid& grid) {
   return shape_for(slab_threads, grid.slabs, grid.splits, op.n);
 }
 
+// Of contiguous planes with vectors: the same, of 8 packs a thread, which makes a block 32 KB. In packs.
+inline AdaINGrid vector_grid_of(const AdaIN& op) {
+  const int64_t pixels = op.h * op.w, packs = pixels * (op.dtype == DType::f32 ? 4 : 2) / 16;
+  const int64_t smallest_slice = 8 * vector_split_threads;
+  const int64_t splits = std::max<int64_t>(1, std::min(ceil_div(2048, op.n * op.c), packs / smallest_slice));
+  return {op.c, splits, ceil_div(packs, splits), 1.0 / double(pixels)};
+}
+
+inline LaunchShape vector_shape_of(const AdaIN& op, const AdaINGrid& grid) {
+  return shape_for(vector_split_threads, grid.splits, op.c, op.n);
+}
+
 // Merging ----------------------------------------------------------------------------------------------------------
 
-inline bool splits_planes(AdaINTier tier) { return tier == AdaINTier::split || tier == AdaINTier::slab_split; }
-
-// To be merged; 0: a plane is held in registers, or is one slice.
-inline int64_t slices_of(const AdaIN& op, AdaINTier tier) {
-  if (!splits_planes(tier)) return 0;
-  const int64_t splits = (tier == AdaINTier::split ? grid_of(op) : slab_grid_of(op)).splits;
-  return splits == 1 ? 0 : splits;
+// Slices of a plane; 0 where it is held in registers.
+inline int64_t splits_of(const AdaIN& op, AdaINTier tier) {
+  switch (tier) {
+    case AdaINTier::split: return grid_of(op).splits;
+    case AdaINTier::slab_split: return slab_grid_of(op).splits;
+    case AdaINTier::vector_split: return vector_grid_of(op).splits;
+    default: return 0;
+  }
 }
 
 inline LaunchShape merge_shape(int64_t planes, int64_t splits) {

@@ -132,17 +132,30 @@ def upfirdn2d(program: Path) -> None:
         check_upfirdn2d(program, STRIPS[name], F32, False)
 
 
-CHECKS = {"adain": adain, "slabs": slabs, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
-BUILT_FROM = {"slabs": "adain"}
+def vectors(program: Path) -> None:
+    """Contiguous planes in slices, with vectors."""
+    for shape in ((1, 1, 160, 180), (3, 3, 128, 132)):
+        p = make(shape, F32, "all")
+        check_forward(program, p, F32, False, device=NO_CLUSTERS)
+        check_backward(program, p, F32, False, device=NO_CLUSTERS)
 
-# Work larger than a grid: at most 8 x 2 x 2 blocks, 1 x 2 x 2 of slabs, or one cluster or block that holds a slab. (A
-# contiguous plane is never cut into more slices than a grid has blocks along x; the checks below have up to 8.)
+
+CHECKS = {"adain": adain, "slabs": slabs, "vectors": vectors, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
+BUILT_FROM = {"slabs": "adain", "vectors": "adain"}
+
+# Work larger than a grid: at most 8 x 2 x 2 blocks, 1 x 2 x 2 of slabs and of slices of vectors, one cluster or block
+# that holds a slab. (In the split tier a plane is never cut into more slices than a grid has blocks along x; the checks
+# below have up to 8.)
 SMALL_GRID = [
     ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 8, max_grid_yz = 2"),
     ("adain_tiers.cuh", "max_grid_x / cluster_tier_blocks", "1"),
     ("adain_tiers.cuh", "max_grid_x / blocks", "1"),
     ("adain_tiers.cuh", "shape_for(slab_threads, grid.slabs,", "shape_for(slab_threads, 1,"),
+    ("adain_tiers.cuh", "shape_for(vector_split_threads, grid.splits,", "shape_for(vector_split_threads, 1,"),
 ]
+
+# Small slabs in clusters too, whose blocks then are one warp.
+SMALL_CLUSTERS = [("adain_tiers.cuh", "0, true, slab_team_threads * slab_packs * slab_width}", "0, true, slab_width}")]
 
 # (file, the lines as they stand, what they become), once or more.
 MUTATIONS = {
@@ -185,11 +198,22 @@ MUTATIONS = {
         ("adain_slab_teams.cuh", "turn_ * most);\n    cluster_barrier();", "turn_ * most);\n    __syncthreads();")
     ],
     "slab cluster's halves do not take turns": [("adain_slab_teams.cuh", "turn_ ^= 1;\n", "")],
+    # Where blocks have several warps, the emulator always lets the others read before one ends.
     "slab cluster ends too early": [
-        ("adain_slab_teams.cuh", "finish() const { cluster_barrier(); }", "finish() const {}")
+        ("adain_slab_teams.cuh", "finish() const { cluster_barrier(); }", "finish() const {}"),
+        *SMALL_CLUSTERS,
     ],
     "slab cluster's last block missing": [
         ("adain_slab_teams.cuh", "rank < slab_cluster_blocks;", "rank + 1 < slab_cluster_blocks;")
+    ],
+    "vectors' last pixels missing": [
+        ("adain_vector_split.cuh", "(packs - mine + vector_split_threads - 1)", "(packs - mine)")
+    ],
+    "vectors' slices in reverse off by one": [
+        ("adain_vector_split.cuh", "int(grid_.splits) - 1 - split_", "int(grid_.splits) - split_")
+    ],
+    "vectors' slices one pack too long": [
+        ("adain_vector_split.cuh", "left < grid_.slice ? left", "left < grid_.slice ? left + 1")
     ],
     "shuffle too narrow": [("reduce.cuh", "v.value[i], mask)", "v.value[i], mask, 16)")],
     "dead lanes skip a barrier": [
@@ -219,6 +243,7 @@ OP_OF = {
     **dict.fromkeys(("adain_split.cuh", "adain_block.cuh", "adain_cluster.cuh", "adain_warp.cuh"), "adain"),
     **dict.fromkeys(("adain_slab_split.cuh", "adain_slab_teams.cuh", "adain_slab_resident.cuh"), "slabs"),
     "adain_merge.cuh": "adain",
+    "adain_vector_split.cuh": "vectors",
     "reduce.cuh": "adain",
     "bias_act.cuh": "bias_act",
     "vec.cuh": "bias_act",
@@ -251,6 +276,13 @@ def test_the_real_kernels_pass_what_catches_their_faults(program: Path, op: str)
     CHECKS[op](program)
 
 
-@pytest.mark.parametrize("op", ["adain", "slabs", pytest.param("bias_act", marks=pytest.mark.slow), "upfirdn2d"])
+@pytest.mark.parametrize(
+    "op", ["adain", "slabs", "vectors", pytest.param("bias_act", marks=pytest.mark.slow), "upfirdn2d"]
+)
 def test_kernels_are_right_where_the_work_is_larger_than_a_grid(objects: Objects, op: str, tmp_path: Path) -> None:
     CHECKS[op](objects.changed_program(tmp_path, BUILT_FROM.get(op, op), SMALL_GRID))
+
+
+@pytest.mark.slow
+def test_slabs_are_right_in_clusters_of_single_warps(objects: Objects, tmp_path: Path) -> None:
+    slabs(objects.changed_program(tmp_path, "adain", SMALL_CLUSTERS))
