@@ -47,6 +47,30 @@ def units(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float64)
     return (torch.randint(-64, 65, shape, generator=g).double() / 64).to(dtype)
 
 
+KINDS = ("grid", "constant", "one_differs", "far_mean", "outlier", "subnormal")
+SMALLEST = {torch.float32: 2.0**-130, torch.bfloat16: 2.0**-130, torch.float16: 2.0**-20, torch.float64: 2.0**-1030}
+
+
+def planes(kind: str, shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
+    """Values of x in fp64, each of which dtype holds."""
+    x, place = grid(shape, seed), seed % max(shape[2] * shape[3], 1)
+    flat = x.flatten(2)
+    if kind in ("constant", "one_differs") and flat.shape[2]:
+        first = flat[..., :1].clone()
+        flat[:] = first
+        if kind == "one_differs":
+            flat[..., place : place + 1] += 1 / 16
+    elif kind == "far_mean":
+        x += 3000 * 2.33  # the standard deviation of the grid is 2.33
+    elif kind == "outlier":
+        # Off the grid: equal numbers added to a large one all round the same way; see test_adain_extremes.py.
+        x += torch.rand(shape, generator=torch.Generator().manual_seed(seed)) / 64
+        flat[..., place : place + 1] = 1e4
+    elif kind == "subnormal":
+        x *= SMALLEST[dtype]
+    return x.to(dtype).double()
+
+
 # How a tensor's values lie in memory, and which of its axes are one number repeated (stride 0).
 layouts = st.one_of(
     st.sampled_from([(layout, ()) for layout in LAYOUTS]),

@@ -14,30 +14,7 @@ from stylegan_fast.ops.arguments import acc_dtype
 
 from .adain_bounds import adain_magnitudes, near_the_output_corner
 from .cases import assert_within_bound, narrower
-from .drawn import dtypes, grid, in_layout, layouts, seeds, shapes, units
-
-KINDS = ("grid", "constant", "one_differs", "far_mean", "outlier", "subnormal")
-SMALLEST = {torch.float32: 2.0**-130, torch.bfloat16: 2.0**-130, torch.float16: 2.0**-20, torch.float64: 2.0**-1030}
-
-
-def planes(kind: str, shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
-    """Values of x in fp64, each of which dtype holds."""
-    x, place = grid(shape, seed), seed % max(shape[2] * shape[3], 1)
-    flat = x.flatten(2)
-    if kind in ("constant", "one_differs") and flat.shape[2]:
-        first = flat[..., :1].clone()
-        flat[:] = first
-        if kind == "one_differs":
-            flat[..., place : place + 1] += 1 / 16
-    elif kind == "far_mean":
-        x += 3000 * 2.33  # the standard deviation of the grid is 2.33
-    elif kind == "outlier":
-        # Off the grid: equal numbers added to a large one all round the same way; see test_adain_extremes.py.
-        x += torch.rand(shape, generator=torch.Generator().manual_seed(seed)) / 64
-        flat[..., place : place + 1] = 1e4
-    elif kind == "subnormal":
-        x *= SMALLEST[dtype]
-    return x.to(dtype).double()
+from .drawn import KINDS, dtypes, grid, in_layout, layouts, planes, seeds, shapes, units
 
 
 @dataclass(frozen=True)
