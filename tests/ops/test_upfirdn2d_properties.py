@@ -49,7 +49,8 @@ def cases(draw: st.DrawFn, **fixed: Any) -> Case:
         up, down = draw(st.sampled_from([([1, 1], [1, 1]), ([2, 2], [1, 1]), ([1, 1], [2, 2]), ([2, 1], [1, 2])]))
     kind = draw(st.sampled_from(["any", "product", "separable"]))
     f = a_filter(kind, draw(st.integers(1, 8)), draw(st.integers(1, 8)), draw(seeds))
-    padding = draw(st.lists(st.integers(-3, 8), min_size=4, max_size=4))
+    sides = st.one_of(st.integers(-1, 2), st.integers(-3, 8))  # small outputs are the awkward ones
+    padding = draw(st.lists(sides, min_size=4, max_size=4))
     # The padded image has to hold the filter.
     for axis, size, taps, factor in ((0, shape[3], f.shape[-1], up[0]), (1, shape[2], f.shape[0], up[1])):
         padding[2 * axis + 1] += max(0, taps - size * factor - sum(padding[2 * axis : 2 * axis + 2]))
@@ -95,7 +96,7 @@ def with_gradient(call: Any, x: Tensor, case: Case) -> tuple[Tensor, Tensor]:
 
 
 @given(case=cases())
-@examples(150)
+@examples(300)
 def test_y_and_its_gradient_are_as_good_as_the_reference(case: Case) -> None:
     exact = case.x(torch.float64)
     truth = with_gradient(upfirdn2d_reference, exact, case)
