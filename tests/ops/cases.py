@@ -38,26 +38,32 @@ def laid_out(x: Tensor, layout: str) -> Tensor:
     return wide[:, 2 : c + 2].copy_(x)
 
 
-def assert_within_bound(
-    ours: Tensor, reference: Tensor, truth: Tensor, magnitude: Tensor | float | None = None
-) -> None:
-    """|ours - truth| <= 2 * the reference's largest error + 4 ulp of magnitude (default: the largest |truth|).
+def error_bound(
+    dtype: torch.dtype, reference: Tensor, truth: Tensor, magnitude: Tensor | float | None = None
+) -> Tensor:
+    """2 * the reference's largest error + 4 ulp of magnitude (default: the largest |truth|).
 
     For fp64 results `reference` is the fp32 one, its error scaled by the ratio of the ulps, and the bound is twice
     that: the truth is the reference in fp64, and has errors of its own.
     """
+    if magnitude is None:
+        magnitude = truth.abs().max()
+    ulp, reference_ulp = torch.finfo(dtype).eps, torch.finfo(reference.dtype).eps
+    reference_error = (reference.double() - truth).abs().max() * (ulp / reference_ulp)
+    bound = 2 * reference_error + 4 * (ulp * magnitude + torch.finfo(dtype).smallest_normal)
+    return 2 * bound if dtype == torch.float64 else bound
+
+
+def assert_within_bound(
+    ours: Tensor, reference: Tensor, truth: Tensor, magnitude: Tensor | float | None = None
+) -> None:
+    """|ours - truth| <= error_bound."""
     assert ours.shape == reference.shape == truth.shape
     if not ours.numel():
         return
-    if magnitude is None:
-        magnitude = truth.abs().max()
-    ours_ulp, reference_ulp = torch.finfo(ours.dtype).eps, torch.finfo(reference.dtype).eps
-    reference_error = (reference.double() - truth).abs().max() * (ours_ulp / reference_ulp)
-    bound = 2 * reference_error + 4 * (ours_ulp * magnitude + torch.finfo(ours.dtype).smallest_normal)
-    if ours.dtype == torch.float64:
-        bound = 2 * bound
+    bound = error_bound(ours.dtype, reference, truth, magnitude)
     excess = (ours.double() - truth).abs() / bound
-    assert excess.max() <= 1, f"{excess.max():.2f} times the bound {float(torch.as_tensor(bound).max()):.3g}"
+    assert excess.max() <= 1, f"{excess.max():.2f} times the bound {float(bound.max()):.3g}"
 
 
 def narrower(dtype: torch.dtype) -> torch.dtype:

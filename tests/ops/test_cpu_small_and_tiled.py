@@ -1,9 +1,10 @@
 """The CPU kernels' own cases: planes that share a register, slabs of odd width, tiles of resampled images, threads."""
 
+import numpy as np
 import pytest
 import torch
 
-from stylegan_fast.ops import adain, filter2d, setup_filter, upfirdn2d, upfirdn2d_reference, use_backend
+from stylegan_fast.ops import adain, bias_act, filter2d, setup_filter, upfirdn2d, upfirdn2d_reference, use_backend
 
 from .cases import CAPABILITIES, assert_within_bound, capability, laid_out, needs_extension
 
@@ -80,3 +81,25 @@ def test_infinity_reaches_no_further_than_the_taps_that_meet_it(layout: str) -> 
     assert wrong.sum() == 9
     assert wrong[1, 5].sum() == 9
     assert not y.isnan().any()
+
+
+@pytest.mark.parametrize("isa", CAPABILITIES)
+@pytest.mark.parametrize("layout", BOTH_LAYOUTS)
+@pytest.mark.parametrize("size", [1, 3, 8, 40])
+def test_kernels_leave_long_double_arithmetic_as_it_was(size: int, layout: str, isa: str) -> None:
+    # x86 compilers may put vectors of 8 bytes into MMX registers, which are those of the x87 unit: the next long double
+    # of the program would be NaN.
+    g = torch.Generator().manual_seed(size)
+    one, f = np.array([1.5], dtype=np.longdouble), setup_filter([1, 3, 3, 1])
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        x = laid_out(torch.randn(2, 5, size, size, generator=g).to(dtype), layout).requires_grad_()
+        for call in (
+            lambda x: epilogue(x, bias=torch.linspace(-1, 1, 5), noise=x.detach()[:, :1], noise_strength=torch.ones(5)),
+            lambda x: bias_act(x, act="swish"),
+            lambda x: upfirdn2d(x, f, up=2, padding=2),
+        ):
+            with use_backend("cpu"), capability(isa):
+                y = call(x)
+                assert (one * 2)[0] == 3
+                torch.autograd.grad(y.sum(), x)
+                assert (one * 2)[0] == 3
