@@ -48,7 +48,9 @@ inline Lanes<float> exp_beyond_linear(const Lanes<float>& r) {
   return r * r * sum;
 }
 
-inline Lanes<float> power_of_two(const Ints& exponent) { return reinterpret_cast<Lanes<float>>((exponent + 127) << 23); }
+inline Lanes<float> power_of_two(const Ints& exponent) {
+  return reinterpret_cast<Lanes<float>>((exponent + 127) << 23);
+}
 
 // exp(x) = scaled * scale: a result that is subnormal or infinite is rounded only when the two are multiplied.
 struct Scaled {
@@ -131,7 +133,8 @@ inline Lanes<float> swish_of(const Lanes<float>& x) {
   const Lanes<float> e = parts.scaled * parts.scale, s = e / (1.0f + e);
   // Times x before exp(x) becomes subnormal and loses digits. Beyond 110 nothing but 0, x
   // and what infinity makes is left.
-  const Lanes<float> product = parts.scaled * x * parts.scale, negative = e < small_e ? fused(-product, s, product) : x * s;
+  const Lanes<float> product = parts.scaled * x * parts.scale;
+  const Lanes<float> negative = e < small_e ? fused(-product, s, product) : x * s;
   const Lanes<float> positive = x > 110.0f ? x : fused(-x, s, x);
   return x < -110.0f ? x * 0.0f : x < 0 ? negative : positive;
 }

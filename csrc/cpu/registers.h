@@ -1,6 +1,6 @@
 // A register full of neighbouring numbers in the accumulation type, in the vector extension of GCC and Clang, and what
 // the kernels of bias_act and upfirdn2d do with it. It is exactly as wide as the registers of this instruction set: GCC
-// takes wider vectors apart into single numbers (a blur with 64-byte vectors on AVX2 was 20 times slower).
+// takes wider vectors apart into single numbers (a blur with 64-byte vectors on AVX2 took eight times as long).
 #pragma once
 
 #include "simd.h"
@@ -67,8 +67,8 @@ inline void put_all(const Lanes<float>& from, F16* x) {
 
 inline void get_all(const BF16* x, Lanes<float>& to) {
 #if defined(__AVX512F__)  // with masks here and below: without, the headers of GCC 12 warn
-  const Words words =
-      reinterpret_cast<Words>(_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x))));
+  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+  const Words words = reinterpret_cast<Words>(_mm512_maskz_cvtepu16_epi32(0xffff, halves));
 #elif defined(__AVX2__)
   const Words words =
       reinterpret_cast<Words>(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
@@ -124,8 +124,8 @@ __attribute__((noinline)) void put_some(const Lanes<Acc<T>>& from, int64_t width
 }
 
 // Body(i, width) for registers that together hold n numbers: all of them full and the last two overlapping, as nothing
-// is computed in place, or one that is not full. Before each `group` registers, ahead(i). A group of 0: no loop of its own
-// for full registers, and half the code.
+// is computed in place, or one that is not full. Before each `group` registers, ahead(i). A group of 0: no loop of its
+// own for full registers, and half the code.
 template <class A, int group, class Ahead, class Body>
 inline void over_lanes(int64_t n, Ahead ahead, Body body) {
   constexpr int64_t lanes = lane_count<A>;

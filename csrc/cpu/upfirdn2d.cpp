@@ -5,8 +5,8 @@
 // o + up/g reads pixel i + down/g, g being the greatest common divisor of up and down.
 #include "upfirdn2d_boxes.h"
 #include "upfirdn2d_pixels.h"
-#include "upfirdn2d_rows.h"
 #include "upfirdn2d_tiles.h"
+#include "upfirdn2d_walk.h"
 #if STYLEGAN_FAST_REGISTER == 64
 #include "upfirdn2d_small.h"
 #endif
@@ -134,6 +134,12 @@ bool resample_with(const UpFirDn2d& op, const Separable<Acc<T>>& axes, int threa
          Kernel<T, 2, 1, 4>::run(op, axes, threads) || Kernel<T, 1, 2, 4>::run(op, axes, threads);
 }
 
+template <class T>
+bool walk_rows(const UpFirDn2d& op, const Separable<Acc<T>>& axes, int threads) {
+  return RowWalk<T, 1, 3, -1>::run(op, axes, threads) || RowWalk<T, 1, 4, -1>::run(op, axes, threads) ||
+         RowWalk<T, 1, 4, -2>::run(op, axes, threads) || RowWalk<T, 2, 4, -1>::run(op, axes, threads);
+}
+
 // The filters of StyleGAN; false where this is none of them, and nothing was done.
 template <class T>
 bool resample_short(const UpFirDn2d& op, int threads) {
@@ -143,6 +149,7 @@ bool resample_short(const UpFirDn2d& op, int threads) {
 #if STYLEGAN_FAST_REGISTER == 64
   if (SmallPlanes<T>::run(op, axes, threads)) return true;
 #endif
+  if (op.layout == Layout::contiguous && walk_rows<T>(op, axes, threads)) return true;
   if (op.layout == Layout::channels_last ? resample_with<PixelRows, T>(op, axes, threads)
                                          : resample_with<ImageRows, T>(op, axes, threads))
     return true;

@@ -1,5 +1,5 @@
-// Every pixel twice along both axes, and the mean of two by two: [1,1] up and down. Neither meets an edge, so all images
-// of a tensor are one tall image, and its rows are independent.
+// Every pixel twice along both axes, and the mean of two by two: [1,1] up and down. Neither meets an edge, so all
+// images of a tensor are one tall image, and its rows are independent.
 #pragma once
 
 #include "registers.h"

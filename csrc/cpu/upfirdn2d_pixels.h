@@ -2,8 +2,8 @@
 // direction and nothing is ever shuffled.
 //
 // Along an output row, each pixel of the input is summed vertically once and kept in a ring of as many pixels as one
-// output meets; outputs are sums over that ring. Memory is read and written in order, at most 512 channels at a time, so
-// that the ring stays in the first-level cache.
+// output meets; outputs are sums over that ring. Memory is read and written in order, at most 512 channels at a time,
+// so that the ring stays in the first-level cache.
 #pragma once
 
 #include "registers.h"

@@ -1,8 +1,8 @@
 // Short separable filters over contiguous images of at least 16 pixels a row.
 //
-// A few output rows at a time: their taps are summed vertically, straight from the input, into rows of sums that stay in
-// the first-level cache and have zeros where there are no pixels; then horizontally, straight into the output. Where the
-// image is halved, sums at even and at odd places are kept apart, so that every load is of neighbours.
+// A few output rows at a time: their taps are summed vertically, straight from the input, into rows of sums that stay
+// in the first-level cache and have zeros where there are no pixels; then horizontally, straight into the output. Where
+// the image is halved, sums at even and at odd places are kept apart, so that every load is of neighbours.
 #pragma once
 
 #include "registers.h"

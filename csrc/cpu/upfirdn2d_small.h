@@ -1,6 +1,6 @@
 // AVX-512 only. Short separable filters over contiguous planes of 4x4, 8x8 and 16x16 pixels: a whole plane is one, four
-// or sixteen registers, and a neighbour in any direction is a shuffle that brings in zeros where the plane ends. Nothing
-// is stored but the output.
+// or sixteen registers, and a neighbour in any direction is a shuffle that brings in zeros where the plane ends.
+// Nothing is stored but the output.
 #pragma once
 
 #include "registers.h"

@@ -1,10 +1,10 @@
 // The filters StyleGAN uses, on the CPU: separable, of a few taps, up and down by 1 or 2 ([1,2,1], [1,1], [1,3,3,1]).
 //
 // Along an axis, output o = up * j + p (p: its phase) is a sum of inputs i = down * (j + d) + s (s: their parity), the
-// pairs (s, d) and their weights depending on p alone. So a tile of the input is copied into one buffer per parity, with
-// zeros around, and from then on every sum runs over whole buffers at unit stride: vertically, horizontally, and the
-// phases go back interleaved. A pixel is `lanes` neighbouring numbers, 1 when contiguous, and small contiguous images
-// are stacked into one tile, so that short rows cost little. Nothing but the copies goes beyond the cache.
+// pairs (s, d) and their weights depending on p alone. So a tile of the input is copied into one buffer per parity,
+// with zeros around, and from then on every sum runs over whole buffers at unit stride: vertically, horizontally, and
+// the phases go back interleaved. A pixel is `lanes` neighbouring numbers, 1 when contiguous, and small contiguous
+// images are stacked into one tile, so that short rows cost little. Nothing but the copies goes beyond the cache.
 #pragma once
 
 #include "upfirdn2d_axis.h"
@@ -191,7 +191,8 @@ bool resample_tiles(const UpFirDn2d& op, const Separable<Acc<T>>& axes, int thre
   tiles.stride = op.layout == Layout::contiguous ? 1 : op.c;
   if (!tiles.divide(image_count)) return false;
   const int64_t slabs = pieces_of(tiles.stride, tiles.lanes);
-  const int64_t across_x = pieces_of(tiles.x.steps(), tiles.tile_w), across_y = pieces_of(tiles.y.steps(), tiles.tile_h);
+  const int64_t across_x = pieces_of(tiles.x.steps(), tiles.tile_w);
+  const int64_t across_y = pieces_of(tiles.y.steps(), tiles.tile_h);
   const int64_t groups = pieces_of(image_count, tiles.images), elements = op.n * op.c * op.out_h * op.out_w;
   parallel(groups * across_y * across_x * slabs, elements, threads, [&](int64_t i) {
     const int64_t slab = i % slabs, tile_x = i / slabs % across_x, tile_y = i / slabs / across_x % across_y;

@@ -1,7 +1,9 @@
-"""The CPU kernels of bias_act and upfirdn2d where their branches meet: planes and rows about as long as a register, pixels
-of about as many channels, pieces of work that end inside a plane; and how exact their exp and its like are."""
+"""The CPU kernels of bias_act and upfirdn2d where their branches meet: planes and rows about as long as a register,
+pixels of about as many channels, pieces of work that end inside a plane; and how exact their exp and its like are."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ from .cases import CAPABILITIES, assert_within_bound, capability, laid_out, need
 
 pytestmark = needs_extension
 BOTH_LAYOUTS = ["contiguous", "channels_last"]
-RESAMPLINGS = {
+RESAMPLINGS: dict[str, tuple[Callable[..., Tensor], list[int]]] = {
     "blur": (filter2d, [1, 2, 1]),
     "blur4": (filter2d, [1, 3, 3, 1]),
     "up": (upsample2d, [1, 1]),
@@ -38,7 +40,7 @@ IMAGES += [(1, 2, 9, 32), (1, 1, 5, 33), (1, 1, 3, 513), (1, 1, 4, 1030), (1, 15
 IMAGES += [(1, 512, 3, 2), (1, 513, 2, 3), (1, 1030, 2, 2)]
 
 
-def as_good_as_the_reference(x: Tensor, f: Tensor, **options: object) -> None:
+def as_good_as_the_reference(x: Tensor, f: Tensor, **options: Any) -> None:
     with use_backend("cpu"):
         y = upfirdn2d(x, f, **options)
     assert_within_bound(y, upfirdn2d_reference(x, f, **options), upfirdn2d_reference(x.double(), f, **options))
