@@ -154,9 +154,6 @@ SMALL_GRID = [
     ("adain_tiers.cuh", "shape_for(vector_split_threads, grid.splits,", "shape_for(vector_split_threads, 1,"),
 ]
 
-# Small slabs in clusters too, whose blocks then are one warp.
-SMALL_CLUSTERS = [("adain_tiers.cuh", "0, true, slab_team_threads * slab_packs * slab_width}", "0, true, slab_width}")]
-
 # (file, the lines as they stand, what they become), once or more.
 MUTATIONS = {
     "first barrier deleted": [("reduce.cuh", "= v;\n  __syncthreads();", "= v;")],
@@ -198,10 +195,8 @@ MUTATIONS = {
         ("adain_slab_teams.cuh", "turn_ * most);\n    cluster_barrier();", "turn_ * most);\n    __syncthreads();")
     ],
     "slab cluster's halves do not take turns": [("adain_slab_teams.cuh", "turn_ ^= 1;\n", "")],
-    # Where blocks have several warps, the emulator always lets the others read before one ends.
     "slab cluster ends too early": [
-        ("adain_slab_teams.cuh", "finish() const { cluster_barrier(); }", "finish() const {}"),
-        *SMALL_CLUSTERS,
+        ("adain_slab_teams.cuh", "finish() const { cluster_barrier(); }", "finish() const {}")
     ],
     "slab cluster's last block missing": [
         ("adain_slab_teams.cuh", "rank < slab_cluster_blocks;", "rank + 1 < slab_cluster_blocks;")
@@ -281,8 +276,3 @@ def test_the_real_kernels_pass_what_catches_their_faults(program: Path, op: str)
 )
 def test_kernels_are_right_where_the_work_is_larger_than_a_grid(objects: Objects, op: str, tmp_path: Path) -> None:
     CHECKS[op](objects.changed_program(tmp_path, BUILT_FROM.get(op, op), SMALL_GRID))
-
-
-@pytest.mark.slow
-def test_slabs_are_right_in_clusters_of_single_warps(objects: Objects, tmp_path: Path) -> None:
-    slabs(objects.changed_program(tmp_path, "adain", SMALL_CLUSTERS))
