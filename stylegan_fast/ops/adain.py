@@ -30,7 +30,7 @@ from stylegan_fast.ops.adain_reference import (
     wanted_gradients_reference,
     with_noise,
 )
-from stylegan_fast.ops.arguments import acc_dtype, memory_format
+from stylegan_fast.ops.arguments import acc_dtype, memory_format, of_dtype
 from stylegan_fast.ops.derivatives import differentiate
 from stylegan_fast.ops.philox import PhiloxNormal
 from stylegan_fast.ops.subpixel import plane_shape
@@ -88,21 +88,28 @@ def adain(
     acc = acc_dtype(x.dtype)
     x = x.contiguous(memory_format=memory_format(x))
     n, c, _, _ = plane_shape(x, phases)
-    # As [N, C] with any strides: half of an [N, 2C] tensor is read where it lies.
-    scale = None if scale is None else scale.to(acc).expand(n, c)
-    shift = None if shift is None else shift.to(acc).expand(n, c)
+    scale, shift = _per_plane(scale, n, c, acc), _per_plane(shift, n, c, acc)
     if noise is not None:
-        # One map for all samples becomes a batch stride of 0: no copy.
-        noise = noise.to(acc).contiguous().expand(n, -1, -1, -1)
+        noise = of_dtype(noise, acc).contiguous()
+        if noise.shape[0] != n:  # one map for all samples becomes a batch stride of 0: no copy
+            noise = noise.expand(n, -1, -1, -1)
     if noise_strength is not None:
-        noise_strength = noise_strength.to(acc).contiguous()
+        noise_strength = of_dtype(noise_strength, acc).contiguous()
     if bias is not None:
-        bias = bias.to(acc).contiguous()
+        bias = of_dtype(bias, acc).contiguous()
     if way == "dispatcher":
         op = torch.ops.stylegan_fast.adain
         return op(x, scale, shift, noise, noise_strength, bias, noise_seed, *formula, library.current_backend())[0]
     inputs = (x, scale, shift, noise, noise_strength, bias, noise_seed, *formula, way)
     return AdaIN.apply(*inputs) if torch.is_grad_enabled() else AdaIN.launch(*inputs)[0]
+
+
+def _per_plane(parameter: Tensor | None, n: int, c: int, acc: torch.dtype) -> Tensor | None:
+    """As ``[N, C]`` with any strides: half of an ``[N, 2C]`` tensor is read where it lies."""
+    if parameter is None:
+        return None
+    parameter = of_dtype(parameter, acc)
+    return parameter if parameter.ndim == 2 else parameter.expand(n, c)
 
 
 def _drawn(x: Tensor, parameters: OptionalTensors, formula: Formula, backend: str) -> OptionalTensors:

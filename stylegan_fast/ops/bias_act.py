@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from stylegan_fast.ops import library
-from stylegan_fast.ops.arguments import acc_dtype, memory_format
+from stylegan_fast.ops.arguments import acc_dtype, memory_format, of_dtype
 from stylegan_fast.ops.bias_act_reference import (
     ACTIVATIONS,
     bias_act_reference,
@@ -76,7 +76,7 @@ def bias_act(
         return value_reference(x, b, *numbers)
     x = x.contiguous(memory_format=memory_format(x))
     if b is not None:
-        b = b.to(acc_dtype(x.dtype)).contiguous()
+        b = of_dtype(b, acc_dtype(x.dtype)).contiguous()
     if way == "dispatcher":
         return torch.ops.stylegan_fast.bias_act(x, b, *numbers, library.current_backend())
     return BiasAct.apply(x, b, *numbers, way) if torch.is_grad_enabled() else BiasAct.launch(x, b, *numbers, way)

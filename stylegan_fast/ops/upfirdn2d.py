@@ -19,7 +19,14 @@ import torch
 from torch import Tensor
 
 from stylegan_fast.ops import library
-from stylegan_fast.ops.arguments import acc_dtype, check_image, check_parameter, memory_format, wrong_value
+from stylegan_fast.ops.arguments import (
+    acc_dtype,
+    check_image,
+    check_parameter,
+    memory_format,
+    of_dtype,
+    wrong_value,
+)
 from stylegan_fast.ops.resampling import Resampling, UpFirDn2d, resample_reference
 
 IntOrInts = int | Sequence[int]
@@ -105,7 +112,7 @@ def upfirdn2d(
     way = "reference" if impl == "ref" else library.choose("upfirdn2d", x, f, unsupported=unsupported)
     if way == "reference":
         return _formula(x, f, passes)
-    f = f.to(acc_dtype(x.dtype)).contiguous()
+    f = of_dtype(f, acc_dtype(x.dtype)).contiguous()
     x = x.contiguous(memory_format=memory_format(x))
     for view, call in _filters(f, passes):
         if way == "dispatcher":
@@ -199,12 +206,11 @@ def _padding_sides(value: IntOrInts) -> tuple[int, ...]:
 
 
 def _ints(argument: str, value: Sequence[int], lengths: tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(value, Sequence) and len(value) in lengths and all(isinstance(v, _INT) for v in value):
+        return tuple(value)
     words = "an int or " + " or ".join(f"{n} ints" for n in lengths)
-    if not isinstance(value, Sequence) or not all(isinstance(v, _INT) for v in value):
-        raise TypeError(f"upfirdn2d: {argument} must be {words}, got {value!r}")
-    if len(value) not in lengths:
-        raise ValueError(f"upfirdn2d: {argument} must be {words}, got {value!r}")
-    return tuple(value)
+    wrong = ValueError if isinstance(value, Sequence) and all(isinstance(v, _INT) for v in value) else TypeError
+    raise wrong(f"upfirdn2d: {argument} must be {words}, got {value!r}")
 
 
 def _filter_size(f: Tensor | None) -> tuple[int, int]:
