@@ -24,6 +24,25 @@ int64_t slab_width(const AdaIN& op, int threads) {
 
 bool is_small(const AdaIN& op) { return op.layout == Layout::contiguous && op.h * op.w <= small_plane; }
 
+// Calls body(first, planes) for every group of planes that are done together.
+template <class A, class Body>
+void over_planes(const AdaIN& op, int threads, Body body) {
+  const int64_t planes = op.n * op.c, together = planes_together<A>(op.h * op.w);
+  parallel((planes + together - 1) / together, planes * op.h * op.w, threads, [&](int64_t i) {
+    body(i * together, smaller(together, planes - i * together));
+  });
+}
+
+// Calls body(with_noise, activated): whether there is noise, and whether the output has an activation.
+template <class Body>
+void with_options(const AdaIN& op, Body body) {
+  const bool activated = op.output_negative_slope != 1;
+  if (op.noise && activated) return body(Constant<true>(), Constant<true>());
+  if (op.noise) return body(Constant<true>(), Constant<false>());
+  if (activated) return body(Constant<false>(), Constant<true>());
+  return body(Constant<false>(), Constant<false>());
+}
+
 template <class T>
 void forward(const AdaINForward& f, int threads) {
   const AdaIN& op = f.op;
@@ -31,7 +50,11 @@ void forward(const AdaINForward& f, int threads) {
     over_slabs(op, lane_count<Acc<T>>, threads,
                [&](int64_t n, int64_t c0, int64_t width) { forward_small<T>(f, n, c0, width); });
   } else if (op.layout == Layout::contiguous) {
-    parallel(op.n * op.c, op.n * op.c * op.h * op.w, threads, [&](int64_t i) { forward_plane<T>(f, i); });
+    with_options(op, [&](auto with_noise, auto activated) {
+      over_planes<Acc<T>>(op, threads, [&](int64_t first, int64_t planes) {
+        forward_planes<T, with_noise.value, activated.value>(f, first, planes);
+      });
+    });
   } else {
     over_slabs(op, slab_width(op, threads), threads, [&](int64_t n, int64_t c0, int64_t width) {
       const int64_t offset = n * op.h * op.w * op.c + c0;
@@ -41,13 +64,33 @@ void forward(const AdaINForward& f, int threads) {
 }
 
 template <class T>
+void noise_gradient(const AdaINBackward& f, int threads) {
+  constexpr int64_t at_once = block_size<Acc<T>>;
+  const AdaIN& op = f.op;
+  const int64_t size = op.h * op.w, blocks = (size + at_once - 1) / at_once;
+  parallel(op.n * blocks, op.n * op.c * size, threads, [&](int64_t i) {
+    const int64_t n = i / blocks, start = i % blocks * at_once, count = smaller(at_once, size - start);
+    if (op.layout == Layout::channels_last)
+      noise_gradient_pixels<T>(f, n, start, count);
+    else if (op.output_negative_slope != 1)
+      noise_gradient_block<T, true>(f, n, start, count);
+    else
+      noise_gradient_block<T, false>(f, n, start, count);
+  });
+}
+
+template <class T>
 void backward(const AdaINBackward& f, int threads) {
   const AdaIN& op = f.op;
   if (is_small(op)) {
     over_slabs(op, lane_count<Acc<T>>, threads,
                [&](int64_t n, int64_t c0, int64_t width) { backward_small<T>(f, n, c0, width); });
   } else if (op.layout == Layout::contiguous) {
-    parallel(op.n * op.c, op.n * op.c * op.h * op.w, threads, [&](int64_t i) { backward_plane<T>(f, i); });
+    with_options(op, [&](auto with_noise, auto activated) {
+      over_planes<Acc<T>>(op, threads, [&](int64_t first, int64_t planes) {
+        backward_planes<T, with_noise.value, activated.value>(f, first, planes);
+      });
+    });
   } else {
     over_slabs(op, slab_width(op, threads), threads, [&](int64_t n, int64_t c0, int64_t width) {
       const int64_t offset = n * op.h * op.w * op.c + c0;
@@ -55,15 +98,7 @@ void backward(const AdaINBackward& f, int threads) {
                        f.dx ? static_cast<T*>(f.dx) + offset : nullptr, op.c);
     });
   }
-  if (!f.dnoise) return;
-  const int64_t size = op.h * op.w, blocks = (size + block_size - 1) / block_size;
-  parallel(op.n * blocks, op.n * op.c * size, threads, [&](int64_t i) {
-    const int64_t n = i / blocks, start = i % blocks * block_size, count = smaller(block_size, size - start);
-    if (op.layout == Layout::contiguous)
-      noise_gradient_block<T>(f, n, start, count);
-    else
-      noise_gradient_pixels<T>(f, n, start, count);
-  });
+  if (f.dnoise) noise_gradient<T>(f, threads);
 }
 
 }  // namespace

@@ -6,10 +6,6 @@
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
-// Elements handled at a time: small enough for the first-level cache, and for fp32 sums to lose nothing in one block.
-// With 1024, AVX2's dbias of a 127x129 plane was 1.2 times as far off as its test allows.
-constexpr int64_t block_size = 512;
-
 // A sum of many numbers with the rounding of every addition kept (Knuth's TwoSum): in fp64 a plain one would drift.
 struct Sum {
   double high = 0, low = 0;

@@ -1,38 +1,91 @@
-// adain on the CPU, [N][C][H][W]: a piece of work is a plane, walked in blocks.
+// adain on the CPU, [N][C][H][W]: a piece of work is a plane, of which a register holds neighbouring pixels.
 //
 // The loops are functions of values and plain pointers: what they read through a reference, the compiler would have to
 // read again after every store.
 #pragma once
 
 #include "adain.h"
+#include "lanes.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
-// t of the elements of a block: the value before the activation.
-template <class A, bool with_noise>
-struct Before {
-  const A* x;
-  const A* noise;
-  A strength, bias;
+// Registers a sum is spread over. An addition waits for the one before it; with 16 registers AVX2 would run out of them.
+constexpr int64_t spread = register_bytes == 64 ? 2 : 4;
 
-  A operator()(int64_t i) const { return (with_noise ? fused(strength, noise[i], x[i]) : x[i]) + bias; }
+// Elements summed in the accumulation type before the sum goes on in double: 64 additions in every lane. With 128,
+// AVX2's dbias of a 127x129 plane was 1.2 times as far off as its test allows.
+template <class A>
+constexpr int64_t block_size = 64 * spread * lane_count<A>;
+
+// Bytes of activated values that stay in the cache until they are written: those of a whole plane up to 128x128, on the
+// second level. Of a larger plane, which is read again in any case, as many as the first level keeps.
+constexpr int64_t kept_bytes = 65536, kept_bytes_of_larger = 16384;
+
+// Calls body(i, s, width) for every register full of elements, s being the part of a spread sum it belongs to. Only the
+// last may have fewer than lane_count elements.
+template <class A, class Body>
+inline void over_registers(int64_t count, Body body) {
+  constexpr int64_t lanes = lane_count<A>;
+  int64_t i = 0;
+  for (; i + spread * lanes <= count; i += spread * lanes) {
+#pragma GCC unroll 4
+    for (int64_t s = 0; s < spread; ++s) body(i + s * lanes, s, lanes);
+  }
+  for (; i + lanes <= count; i += lanes) body(i, 0, lanes);
+  if (i < count) body(i, 0, count - i);
+}
+
+template <class A>
+struct SpreadSum {
+  Lanes<A> parts[spread] = {};
+
+  A total() const {
+    if constexpr (spread == 2) return sum_of<A>(parts[0] + parts[1]);
+    return sum_of<A>((parts[0] + parts[1]) + (parts[spread - 2] + parts[spread - 1]));
+  }
 };
 
-// One plane's constants; `normalised = ((a - pivot) - mean) * rstd`.
+// t of the elements of a plane: the value before the activation.
+template <class T, bool with_noise>
+struct Before {
+  using A = Acc<T>;
+  using V = Lanes<A>;
+  const T* x;
+  const A* noise;
+  V strength, bias;
+
+  INLINED V operator()(int64_t i, int64_t width) const {
+    V t, map;
+    get<A>(x + i, width, t);
+    if constexpr (with_noise) {
+      get<A>(noise + i, width, map);
+      t = fused(strength, map, t);
+    }
+    return t + bias;
+  }
+};
+
+// One plane's constants, each in every lane; `normalised = ((a - pivot) - mean) * rstd`.
 template <class A>
 struct Normalisation {
-  A slope, output_slope;
-  A pivot, mean, rstd, shift;
-  A gain;               // scale * rstd
-  A mean_dz, mean_dzs;  // of dz, and of dz * normalised
+  using V = Lanes<A>;
+  V slope, output_slope;
+  V pivot, mean, rstd, shift;
+  V gain;               // scale * rstd
+  V mean_dz, mean_dzs;  // of dz, and of dz * normalised
 
-  A centred(A t) const { return (activate(t, slope) - pivot) - mean; }
+  INLINED V from_pivot(V t) const { return (t >= A(0) ? t : t * slope) - pivot; }
   // The gradient before the activation of the output.
-  A dz(A centred, A dy) const { return fused(centred, gain, shift) >= A(0) ? dy : dy * output_slope; }
-  A dt(A t, A dy) const {
-    const A here = centred(t);
-    const A da = ((dz(here, dy) - mean_dz) - (here * rstd) * mean_dzs) * gain;
+  template <bool activated>
+  INLINED V dz(V centred, V dy) const {
+    if constexpr (!activated) return dy;
+    return fused(centred, gain, shift) >= A(0) ? dy : dy * output_slope;
+  }
+  template <bool activated>
+  INLINED V dt(V t, V dy) const {
+    const V centred = from_pivot(t) - mean;
+    const V da = fused(centred * rstd, -mean_dzs, dz<activated>(centred, dy) - mean_dz) * gain;
     return t >= A(0) ? da : da * slope;
   }
 };
@@ -44,221 +97,281 @@ struct TwoSums {
 
 // d = a - pivot; returns its sum.
 template <class A, class Input>
-A centre(Input t, int64_t n, A slope, A pivot, A* RESTRICT d) {
-  A sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; ++i) {
-    d[i] = activate(t(i), slope) - pivot;
-    sum += d[i];
-  }
-  return sum;
+A centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT d) {
+  SpreadSum<A> sum;
+  over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
+    const Lanes<A> here = first_lanes<A>(k.from_pivot(t(start + i, width)), width);
+    put<A>(here, width, d + i);
+    sum.parts[s] += here;
+  });
+  return sum.total();
 }
 
 // The sums of the deviations from `mean` and of their squares.
 template <class A>
-TwoSums<A> deviations(const A* RESTRICT d, int64_t n, A mean) {
-  A rest = 0, squares = 0;
-#pragma omp simd reduction(+ : rest, squares)
-  for (int64_t i = 0; i < n; ++i) {
-    const A deviation = d[i] - mean;
-    rest += deviation;
-    squares = fused(deviation, deviation, squares);
-  }
-  return {rest, squares};
+TwoSums<A> deviations(const A* RESTRICT d, int64_t count, A mean) {
+  SpreadSum<A> rest, squares;
+  const Lanes<A> means = all_lanes(mean);
+  over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
+    Lanes<A> here;
+    get<A>(d + i, width, here);
+    here = first_lanes<A>(here - means, width);
+    rest.parts[s] += here;
+    squares.parts[s] = fused(here, here, squares.parts[s]);
+  });
+  return {rest.total(), squares.total()};
 }
 
-template <class A, class Input>
-void normalise(Input t, int64_t n, Normalisation<A> k, A* RESTRICT y) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; ++i) y[i] = activate(fused(k.centred(t(i)), k.gain, k.shift), k.output_slope);
+// y, from the `kept` values of [start, start + count) where there are any.
+template <bool activated, class T, class Input>
+void normalise(Input t, const Acc<T>* RESTRICT kept, int64_t start, int64_t count, Normalisation<Acc<T>> k,
+               T* RESTRICT y) {
+  using A = Acc<T>;
+  over_registers<A>(count, [&](int64_t i, int64_t, int64_t width) INLINED_BODY {
+    Lanes<A> d;
+    if (kept)
+      get<A>(kept + i, width, d);
+    else
+      d = k.from_pivot(t(start + i, width));
+    const Lanes<A> z = fused(d - k.mean, k.gain, k.shift);
+    put<A>(activated ? (z >= A(0) ? z : z * k.output_slope) : z, width, y + start + i);
+  });
 }
 
 // The sums of dz and of dz * normalised.
-template <class A, class Input>
-TwoSums<A> sums_of_dz(Input t, const A* RESTRICT dy, int64_t n, Normalisation<A> k) {
-  A sum = 0, with_normalised = 0;
-#pragma omp simd reduction(+ : sum, with_normalised)
-  for (int64_t i = 0; i < n; ++i) {
-    const A centred = k.centred(t(i)), dz = k.dz(centred, dy[i]);
-    sum += dz;
-    with_normalised = fused(dz, centred * k.rstd, with_normalised);
-  }
-  return {sum, with_normalised};
+template <bool activated, class T, class Input>
+TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start, int64_t count, Normalisation<Acc<T>> k) {
+  using A = Acc<T>;
+  SpreadSum<A> sum, with_normalised;
+  over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
+    Lanes<A> grad;
+    get<A>(dy + start + i, width, grad);
+    const Lanes<A> centred = first_lanes<A>(k.from_pivot(t(start + i, width)) - k.mean, width);
+    const Lanes<A> dz = k.template dz<activated>(centred, grad);
+    sum.parts[s] += dz;  // zero in lanes without an element, as dy is
+    with_normalised.parts[s] = fused(dz, centred * k.rstd, with_normalised.parts[s]);
+  });
+  return {sum.total(), with_normalised.total()};
 }
 
-// dt, and the sums of dt and of dt * noise.
-template <class A, bool with_noise>
-TwoSums<A> gradient(Before<A, with_noise> t, const A* RESTRICT dy, int64_t n, Normalisation<A> k, A* RESTRICT dt) {
-  A sum = 0, with_map = 0;
-#pragma omp simd reduction(+ : sum, with_map)
-  for (int64_t i = 0; i < n; ++i) {
-    const A here = k.dt(t(i), dy[i]);
-    dt[i] = here;
-    sum += here;
-    if (with_noise) with_map = fused(here, t.noise[i], with_map);
-  }
-  return {sum, with_map};
+// dt, and the sums of dt and of dt * noise. dt may be null: not wanted.
+template <bool activated, class T, bool with_noise>
+TwoSums<Acc<T>> gradient(Before<T, with_noise> t, const T* RESTRICT dy, int64_t start, int64_t count,
+                         Normalisation<Acc<T>> k, T* RESTRICT dt) {
+  using A = Acc<T>;
+  SpreadSum<A> sum, with_map;
+  over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
+    Lanes<A> grad, map;
+    get<A>(dy + start + i, width, grad);
+    const Lanes<A> here = first_lanes<A>(k.template dt<activated>(t(start + i, width), grad), width);
+    if (dt) put<A>(here, width, dt + start + i);
+    sum.parts[s] += here;
+    if constexpr (with_noise) {
+      get<A>(t.noise + start + i, width, map);
+      with_map.parts[s] = fused(here, map, with_map.parts[s]);
+    }
+  });
+  return {sum.total(), with_map.total()};
 }
 
-template <class A>
-void add_scaled(const A* RESTRICT from, A factor, int64_t n, A* RESTRICT sum) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; ++i) sum[i] = fused(from[i], factor, sum[i]);
+// sum += strength * dt
+template <bool activated, class T, bool with_noise>
+void add_scaled_gradient(Before<T, with_noise> t, const T* RESTRICT dy, int64_t start, int64_t count,
+                         Normalisation<Acc<T>> k, Acc<T>* RESTRICT sum) {
+  using A = Acc<T>;
+  over_registers<A>(count, [&](int64_t i, int64_t, int64_t width) INLINED_BODY {
+    Lanes<A> grad, so_far;
+    get<A>(dy + start + i, width, grad);
+    get<A>(sum + i, width, so_far);
+    put<A>(fused(k.template dt<activated>(t(start + i, width), grad), t.strength, so_far), width, sum + i);
+  });
 }
 
-template <class T>
+// What a plane is called with: all but its statistics.
+template <class T, bool with_noise>
 struct Plane {
   using A = Acc<T>;
   int64_t n, c, index, size;
-  const T* x;
-  const A* noise;
-  A bias, strength, slope, output_slope;
+  Before<T, with_noise> t;
 
-  Plane(const AdaIN& op, int64_t index)
-      : n(index / op.c),
-        c(index % op.c),
-        index(index),
-        size(op.h * op.w),
-        x(static_cast<const T*>(op.x) + index * size),
-        noise(op.noise ? static_cast<const A*>(op.noise) + n * op.noise_stride_n : nullptr),
-        bias(channel<A>(op.bias, c, 0)),
-        strength(channel<A>(op.noise_strength, c, 0)),
-        slope(static_cast<A>(op.negative_slope)),
-        output_slope(static_cast<A>(op.output_negative_slope)) {}
-
-  // Calls body(t) for the block [start, start + count).
-  template <class Body>
-  void before_activation(int64_t start, int64_t count, Body body) const {
-    A buffer[block_size];
-    const A* in = load(x + start, count, buffer);
-    if (noise)
-      body(Before<A, true>{in, noise + start, strength, bias});
-    else
-      body(Before<A, false>{in, nullptr, strength, bias});
+  Plane(const AdaIN& op, int64_t index) : n(index / op.c), c(index % op.c), index(index), size(op.h * op.w) {
+    t.x = static_cast<const T*>(op.x) + index * size;
+    t.noise = with_noise ? static_cast<const A*>(op.noise) + n * op.noise_stride_n : nullptr;
+    t.bias = all_lanes(channel<A>(op.bias, c, 0));
+    t.strength = all_lanes(channel<A>(op.noise_strength, c, 0));
   }
 
-  A pivot() const {
-    A found = 0;
-    before_activation(0, 1, [&](auto t) { found = activate(t(0), slope); });
-    return found;
+  Normalisation<A> constants(const AdaIN& op) const {
+    Normalisation<A> k{};
+    k.slope = all_lanes(static_cast<A>(op.negative_slope));
+    k.output_slope = all_lanes(static_cast<A>(op.output_negative_slope));
+    k.pivot = all_lanes(k.from_pivot(t(0, smaller(lane_count<A>, size)))[0]);
+    return k;
   }
-
-  template <class Body>
-  void blocks(Body body) const {
-    for (int64_t start = 0; start < size; start += block_size) body(start, smaller(block_size, size - start));
-  }
-  // From the end, which a first walk has left in the cache where the plane does not fit whole.
-  template <class Body>
-  void blocks_reversed(Body body) const {
-    for (int64_t start = (size - 1) / block_size * block_size; start >= 0; start -= block_size)
-      body(start, smaller(block_size, size - start));
+  void set_statistics(const AdaIN& op, A mean, A rstd, Normalisation<A>& k) const {
+    k.mean = all_lanes(mean);
+    k.rstd = all_lanes(rstd);
+    k.shift = all_lanes(parameter<A>(op.shift, n, c, 0));
+    k.gain = all_lanes(parameter<A>(op.scale, n, c, 1) * rstd);
   }
 };
 
-template <class T>
-Normalisation<Acc<T>> normalisation(const AdaIN& op, const Plane<T>& plane, Acc<T> mean, Acc<T> rstd) {
-  using A = Acc<T>;
-  Normalisation<A> k{};
-  k.slope = plane.slope;
-  k.output_slope = plane.output_slope;
-  k.pivot = plane.pivot();
-  k.mean = mean;
-  k.rstd = rstd;
-  k.shift = parameter<A>(op.shift, plane.n, plane.c, 0);
-  k.gain = parameter<A>(op.scale, plane.n, plane.c, 1) * rstd;
-  return k;
+// Calls body(start, count) for the blocks of [from, to).
+template <class A, class Body>
+inline void over_blocks_of(int64_t from, int64_t to, Body body) {
+  for (int64_t start = from; start < to; start += block_size<A>) body(start, smaller(block_size<A>, to - start));
+}
+// From the end, which a first walk has left in the cache where the plane does not fit whole.
+template <class A, class Body>
+inline void over_blocks_reversed(int64_t size, Body body) {
+  for (int64_t start = (size - 1) / block_size<A> * block_size<A>; start >= 0; start -= block_size<A>)
+    body(start, smaller(block_size<A>, size - start));
 }
 
-template <class T>
-void forward_plane(const AdaINForward& f, int64_t index) {
-  using A = Acc<T>;
-  const Plane<T> plane(f.op, index);
-  const A pivot = plane.pivot();
+// How many planes are done together: what is one number per plane is then computed for all of them at once, and the
+// processor need not wait for one plane's sums before it begins the next.
+constexpr int64_t most_together = 16;
+template <class A>
+int64_t planes_together(int64_t size) {
+  constexpr int64_t elements = kept_bytes_of_larger / sizeof(A);
+  return size * most_together <= elements ? most_together : size < elements ? elements / size : 1;
+}
+
+// The mean and the squared deviations of planes, as `Moments::merge_block` takes them from a block.
+struct PlaneMoments {
+  double mean[most_together], rest[most_together] = {}, squares[most_together];
+};
+
+// d = a - pivot of a plane that fits goes to `kept`; of a larger one that of its last `kept_part` elements does.
+template <class A>
+constexpr int64_t kept_whole = kept_bytes / sizeof(A);
+template <class A>
+constexpr int64_t kept_part = kept_bytes_of_larger / sizeof(A);
+template <class A>
+int64_t first_kept(int64_t size) {
+  return size <= kept_whole<A> ? 0 : (size - 1) / kept_part<A> * kept_part<A>;
+}
+
+template <class A, class Input>
+void add_moments(Input t, int64_t from, int64_t to, const Normalisation<A>& k, A* kept, Moments& moments) {
+  Sum sum, rest, squares;
+  over_blocks_of<A>(from, to, [&](int64_t start, int64_t count) {
+    sum.add(centre(t, start, count, k, kept + start - from));
+  });
+  const A mean = static_cast<A>(sum.total() / static_cast<double>(to - from));
+  over_blocks_of<A>(from, to, [&](int64_t start, int64_t count) {
+    const TwoSums<A> sums = deviations(kept + start - from, count, mean);
+    rest.add(sums.first);
+    squares.add(sums.second);
+  });
+  moments.merge_block(to - from, mean, rest.total(), squares.total());
+}
+
+template <class A, class Input>
+void moments_of(Input t, int64_t size, const Normalisation<A>& k, A* kept, int64_t i, PlaneMoments& found) {
+  if (size <= block_size<A>) {
+    const A mean = centre(t, 0, size, k, kept) / static_cast<A>(size);
+    const TwoSums<A> sums = deviations(kept, size, mean);
+    found.mean[i] = mean;
+    found.rest[i] = sums.first;
+    found.squares[i] = sums.second;
+    return;
+  }
   Moments moments;
-  plane.blocks([&](int64_t start, int64_t count) {
-    plane.before_activation(start, count, [&](auto t) {
-      A d[block_size];
-      const A mean = centre(t, count, plane.slope, pivot, d) / static_cast<A>(count);
-      const TwoSums<A> sums = deviations(d, count, mean);
-      moments.merge_block(count, mean, sums.first, sums.second);
-    });
-  });
-  const A mean = static_cast<A>(moments.mean()), rstd = static_cast<A>(moments.rstd(f.op.eps));
-  static_cast<A*>(f.mean)[index] = mean;
-  static_cast<A*>(f.rstd)[index] = rstd;
-  const auto k = normalisation(f.op, plane, mean, rstd);
-  plane.blocks_reversed([&](int64_t start, int64_t count) {
-    plane.before_activation(start, count, [&](auto t) {
-      A buffer[block_size];
-      T* y = static_cast<T*>(f.y) + index * plane.size + start;
-      A* room = room_for(y, buffer);
-      normalise(t, count, k, room);
-      store(room, count, y);
-    });
-  });
+  const int64_t step = size <= kept_whole<A> ? size : kept_part<A>;
+  for (int64_t start = 0; start < size; start += step)
+    add_moments(t, start, smaller(start + step, size), k, kept, moments);
+  found.mean[i] = moments.mean();
+  found.squares[i] = moments.deviations;
 }
 
-template <class T>
-Normalisation<Acc<T>> normalisation(const AdaINBackward& f, const Plane<T>& plane) {
+template <class T, bool with_noise, bool activated>
+void forward_planes(const AdaINForward& f, int64_t first, int64_t planes) {
   using A = Acc<T>;
-  return normalisation(f.op, plane, static_cast<const A*>(f.mean)[plane.index],
-                       static_cast<const A*>(f.rstd)[plane.index]);
+  alignas(64) A kept[kept_whole<A>];
+  const int64_t size = f.op.h * f.op.w, last = first_kept<A>(size);
+  PlaneMoments moments;
+  for (int64_t i = 0; i < planes; ++i) {
+    const Plane<T, with_noise> plane(f.op, first + i);
+    moments_of(plane.t, size, plane.constants(f.op), kept + i * size, i, moments);
+  }
+  A mean[most_together], rstd[most_together];
+  const double reciprocal = 1 / static_cast<double>(size), eps = f.op.eps;
+#pragma omp simd
+  for (int64_t i = 0; i < planes; ++i) {
+    const double missing = moments.rest[i] * reciprocal, deviations = moments.squares[i] - moments.rest[i] * missing;
+    mean[i] = static_cast<A>(moments.mean[i] + missing);
+    rstd[i] = static_cast<A>(1 / __builtin_sqrt(deviations * reciprocal + eps));
+  }
+  for (int64_t i = 0; i < planes; ++i) {
+    const Plane<T, with_noise> plane(f.op, first + i);
+    static_cast<A*>(f.mean)[plane.index] = mean[i];
+    static_cast<A*>(f.rstd)[plane.index] = rstd[i];
+    Normalisation<A> k = plane.constants(f.op);
+    plane.set_statistics(f.op, mean[i], rstd[i], k);
+    T* y = static_cast<T*>(f.y) + plane.index * size;
+    normalise<activated>(plane.t, kept + i * size, last, size - last, k, y);
+    over_blocks_reversed<A>(last, [&](int64_t start, int64_t count) {
+      normalise<activated, T>(plane.t, nullptr, start, count, k, y);
+    });
+  }
 }
 
-template <class T>
-void backward_plane(const AdaINBackward& f, int64_t index) {
+template <class T, bool with_noise, bool activated>
+void backward_planes(const AdaINBackward& f, int64_t first, int64_t planes) {
   using A = Acc<T>;
-  const Plane<T> plane(f.op, index);
-  Normalisation<A> k = normalisation(f, plane);
-  const T* dy = static_cast<const T*>(f.dy) + index * plane.size;
-  Sum sum_dz, sum_dzs;
-  plane.blocks([&](int64_t start, int64_t count) {
-    plane.before_activation(start, count, [&](auto t) {
-      A narrow[block_size];
-      const TwoSums<A> sums = sums_of_dz(t, load(dy + start, count, narrow), count, k);
+  const int64_t size = f.op.h * f.op.w;
+  const T* dy = static_cast<const T*>(f.dy) + first * size;
+  A mean_dz[most_together], mean_dzs[most_together];
+  for (int64_t i = 0; i < planes; ++i) {
+    const Plane<T, with_noise> plane(f.op, first + i);
+    Normalisation<A> k = plane.constants(f.op);
+    plane.set_statistics(f.op, static_cast<const A*>(f.mean)[plane.index], static_cast<const A*>(f.rstd)[plane.index], k);
+    Sum sum_dz, sum_dzs;
+    over_blocks_of<A>(0, size, [&](int64_t start, int64_t count) {
+      const TwoSums<A> sums = sums_of_dz<activated>(plane.t, dy + i * size, start, count, k);
       sum_dz.add(sums.first);
       sum_dzs.add(sums.second);
     });
-  });
-  write<A>(f.dshift, index, sum_dz.total());
-  write<A>(f.dscale, index, sum_dzs.total());
+    write<A>(f.dshift, plane.index, sum_dz.total());
+    write<A>(f.dscale, plane.index, sum_dzs.total());
+    mean_dz[i] = static_cast<A>(sum_dz.total() / static_cast<double>(size));
+    mean_dzs[i] = static_cast<A>(sum_dzs.total() / static_cast<double>(size));
+  }
   if (!f.dx && !f.dbias && !f.dnoise_strength) return;
-  k.mean_dz = static_cast<A>(sum_dz.total() / static_cast<double>(plane.size));
-  k.mean_dzs = static_cast<A>(sum_dzs.total() / static_cast<double>(plane.size));
-  Sum sum_dt, sum_dt_noise;
-  plane.blocks_reversed([&](int64_t start, int64_t count) {
-    plane.before_activation(start, count, [&](auto t) {
-      A narrow[block_size], buffer[block_size];
-      T* dx = f.dx ? static_cast<T*>(f.dx) + index * plane.size + start : nullptr;
-      A* dt = dx ? room_for(dx, buffer) : buffer;
-      const TwoSums<A> sums = gradient(t, load(dy + start, count, narrow), count, k, dt);
+  for (int64_t i = 0; i < planes; ++i) {
+    const Plane<T, with_noise> plane(f.op, first + i);
+    Normalisation<A> k = plane.constants(f.op);
+    plane.set_statistics(f.op, static_cast<const A*>(f.mean)[plane.index], static_cast<const A*>(f.rstd)[plane.index], k);
+    k.mean_dz = all_lanes(mean_dz[i]);
+    k.mean_dzs = all_lanes(mean_dzs[i]);
+    T* dx = f.dx ? static_cast<T*>(f.dx) + plane.index * size : nullptr;
+    Sum sum_dt, sum_dt_noise;
+    over_blocks_reversed<A>(size, [&](int64_t start, int64_t count) {
+      const TwoSums<A> sums = gradient<activated>(plane.t, dy + i * size, start, count, k, dx);
       sum_dt.add(sums.first);
       sum_dt_noise.add(sums.second);
-      if (dx) store(dt, count, dx);
     });
-  });
-  write<A>(f.dbias, index, sum_dt.total());
-  write<A>(f.dnoise_strength, index, sum_dt_noise.total());
+    write<A>(f.dbias, plane.index, sum_dt.total());
+    write<A>(f.dnoise_strength, plane.index, sum_dt_noise.total());
+  }
 }
 
 // Elements [start, start + count) of sample n's dnoise. Runs when dshift and dscale of all planes are there.
-template <class T>
+template <class T, bool activated>
 void noise_gradient_block(const AdaINBackward& f, int64_t n, int64_t start, int64_t count) {
   using A = Acc<T>;
-  A sum[block_size] = {};
+  A sum[block_size<A>] = {};
   for (int64_t c = 0; c < f.op.c; ++c) {
-    const Plane<T> plane(f.op, n * f.op.c + c);
-    Normalisation<A> k = normalisation(f, plane);
-    k.mean_dz = static_cast<const A*>(f.dshift)[plane.index] / static_cast<A>(plane.size);
-    k.mean_dzs = static_cast<const A*>(f.dscale)[plane.index] / static_cast<A>(plane.size);
-    plane.before_activation(start, count, [&](auto t) {
-      A narrow[block_size], dt[block_size];
-      const T* dy = static_cast<const T*>(f.dy) + plane.index * plane.size + start;
-      gradient(t, load(dy, count, narrow), count, k, dt);
-      add_scaled(dt, plane.strength, count, sum);
-    });
+    const Plane<T, true> plane(f.op, n * f.op.c + c);
+    const int64_t i = plane.index;
+    Normalisation<A> k = plane.constants(f.op);
+    plane.set_statistics(f.op, static_cast<const A*>(f.mean)[i], static_cast<const A*>(f.rstd)[i], k);
+    k.mean_dz = all_lanes(static_cast<const A*>(f.dshift)[i] / static_cast<A>(plane.size));
+    k.mean_dzs = all_lanes(static_cast<const A*>(f.dscale)[i] / static_cast<A>(plane.size));
+    add_scaled_gradient<activated>(plane.t, static_cast<const T*>(f.dy) + i * plane.size, start, count, k, sum);
   }
-  store(sum, count, static_cast<A*>(f.dnoise) + n * f.op.h * f.op.w + start);
+  __builtin_memcpy(static_cast<A*>(f.dnoise) + n * f.op.h * f.op.w + start, sum, static_cast<size_t>(count) * sizeof(A));
 }
 
 }  // namespace

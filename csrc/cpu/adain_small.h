@@ -9,36 +9,58 @@ namespace {
 
 constexpr int64_t small_plane = 64;
 
+// Pixels of a small plane in whole squares: what `planes_to_lanes` writes.
+template <class A>
+constexpr int64_t small_square = (small_plane + lane_count<A> - 1) / lane_count<A> * lane_count<A>;
+
+// lanes[p] is pixel p of all planes; zero in the lanes without one.
 template <class T>
-inline void planes_to_lanes(const T* x, int64_t planes, int64_t pixels, T* lanes) {
-  for (int64_t c = 0; c < planes; ++c)
-    for (int64_t p = 0; p < pixels; ++p) lanes[p * lane_count<Acc<T>> + c] = x[c * pixels + p];
+inline void planes_to_lanes(const T* x, int64_t planes, int64_t pixels, Acc<T>* lanes) {
+  using A = Acc<T>;
+  constexpr int64_t size = lane_count<A>;
+  int64_t p = 0;
+  do {
+    const int64_t width = smaller(size, pixels - p);
+    Lanes<A> square[size];
+    for (int64_t c = 0; c < size; ++c) get<A>(x + c * pixels + p, c < planes ? width : 0, square[c]);
+    transpose<A>(square);
+    __builtin_memcpy(lanes + p * size, square, sizeof square);
+  } while ((p += size) < pixels);
 }
 
 template <class T>
-inline void lanes_to_planes(const T* lanes, int64_t planes, int64_t pixels, T* x) {
-  for (int64_t c = 0; c < planes; ++c)
-    for (int64_t p = 0; p < pixels; ++p) x[c * pixels + p] = lanes[p * lane_count<Acc<T>> + c];
+inline void lanes_to_planes(const Acc<T>* lanes, int64_t planes, int64_t pixels, T* x) {
+  using A = Acc<T>;
+  constexpr int64_t size = lane_count<A>;
+  for (int64_t p = 0; p < pixels; p += size) {
+    const int64_t width = smaller(size, pixels - p);
+    Lanes<A> square[size];
+    __builtin_memcpy(square, lanes + p * size, sizeof square);
+    transpose<A>(square);
+    for (int64_t c = 0; c < planes; ++c) put<A>(square[c], width, x + c * pixels + p);
+  }
 }
 
 template <class T>
 void forward_small(const AdaINForward& f, int64_t n, int64_t c0, int64_t width) {
-  constexpr int64_t stride = lane_count<Acc<T>>;
+  using A = Acc<T>;
+  constexpr int64_t stride = lane_count<A>;
   const int64_t pixels = f.op.h * f.op.w, first = (n * f.op.c + c0) * pixels;
-  T x[small_plane * stride] = {}, y[small_plane * stride];  // zeros in lanes without a plane
+  A x[small_square<A> * stride], y[small_square<A> * stride];
   planes_to_lanes(static_cast<const T*>(f.op.x) + first, width, pixels, x);
-  forward_slab<T>(f, n, c0, width, x, y, stride);
+  forward_slab<A>(f, n, c0, width, x, y, stride);
   lanes_to_planes(y, width, pixels, static_cast<T*>(f.y) + first);
 }
 
 template <class T>
 void backward_small(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width) {
-  constexpr int64_t stride = lane_count<Acc<T>>;
+  using A = Acc<T>;
+  constexpr int64_t stride = lane_count<A>;
   const int64_t pixels = f.op.h * f.op.w, first = (n * f.op.c + c0) * pixels;
-  T x[small_plane * stride] = {}, dy[small_plane * stride] = {}, dx[small_plane * stride];
+  A x[small_square<A> * stride], dy[small_square<A> * stride], dx[small_square<A> * stride];
   planes_to_lanes(static_cast<const T*>(f.op.x) + first, width, pixels, x);
   planes_to_lanes(static_cast<const T*>(f.dy) + first, width, pixels, dy);
-  backward_slab<T>(f, n, c0, width, x, dy, f.dx ? dx : nullptr, stride);
+  backward_slab<A>(f, n, c0, width, x, dy, f.dx ? dx : nullptr, stride);
   if (f.dx) lanes_to_planes(dx, width, pixels, static_cast<T*>(f.dx) + first);
 }
 

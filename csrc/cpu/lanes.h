@@ -1,20 +1,34 @@
-// Sixty-four bytes of neighbouring numbers in the accumulation type, in the vector extension of GCC and Clang: one
-// AVX-512 register, or several narrower ones.
+// A register full of neighbouring numbers in the accumulation type, in the vector extension of GCC and Clang. It is as
+// wide as this instruction set's registers: GCC splits wider vectors into single numbers instead of registers.
 #pragma once
 
 #include "simd.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
-template <class A>
+#if defined(__AVX512F__)
+constexpr int64_t register_bytes = 64;
+#elif defined(__AVX2__)
+constexpr int64_t register_bytes = 32;
+#else
+constexpr int64_t register_bytes = 16;
+#endif
+
+template <class A, int64_t bytes = register_bytes>
 struct LanesOf {
-  typedef A type __attribute__((vector_size(64)));
+  typedef A type __attribute__((vector_size(bytes)));
 };
 template <class A>
 using Lanes = typename LanesOf<A>::type;
 template <class A>
-constexpr int64_t lane_count = 64 / sizeof(A);
+constexpr int64_t lane_count = register_bytes / static_cast<int64_t>(sizeof(A));
+
+// ------------------------------------------------------------------------------------------- numbers in memory
 
 inline void get_all(const float* x, Lanes<float>& to) { __builtin_memcpy(&to, x, sizeof to); }
 inline void get_all(const double* x, Lanes<double>& to) { __builtin_memcpy(&to, x, sizeof to); }
@@ -22,18 +36,27 @@ inline void put_all(const Lanes<float>& from, float* x) { __builtin_memcpy(x, &f
 inline void put_all(const Lanes<double>& from, double* x) { __builtin_memcpy(x, &from, sizeof from); }
 
 inline void get_all(const F16* x, Lanes<float>& to) {
+#if defined(__AVX512F__)
+  // With a mask: the headers of GCC 12 make the form without one warn.
+  to = _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+#else
   float row[lane_count<float>];
   load(x, lane_count<float>, row);
   __builtin_memcpy(&to, row, sizeof to);
+#endif
 }
 inline void put_all(const Lanes<float>& from, F16* x) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(x), _mm512_maskz_cvtps_ph(0xffff, from, _MM_FROUND_TO_NEAREST_INT));
+#else
   float row[lane_count<float>];
   __builtin_memcpy(row, &from, sizeof from);
   store(row, lane_count<float>, x);
+#endif
 }
 
-typedef uint16_t Halves __attribute__((vector_size(32)));
-typedef uint32_t Words __attribute__((vector_size(64)));
+typedef uint16_t Halves __attribute__((vector_size(register_bytes / 2)));
+typedef uint32_t Words __attribute__((vector_size(register_bytes)));
 
 inline void get_all(const BF16* x, Lanes<float>& to) {
   Halves halves;
@@ -51,21 +74,155 @@ inline void put_all(const Lanes<float>& from, BF16* x) {
   __builtin_memcpy(x, &halves, sizeof halves);
 }
 
-// The first `width` lanes from memory, the others zero.
-template <class A, class T>
-inline void get(const T* x, int64_t width, Lanes<A>& to) {
-  if (width == lane_count<A>) return get_all(x, to);
-  A row[lane_count<A>] = {};
-  for (int64_t i = 0; i < width; ++i) row[i] = to_acc(x[i]);
-  __builtin_memcpy(&to, row, sizeof to);
+template <int64_t bytes>
+struct IndexOf {
+  typedef int32_t type __attribute__((vector_size(register_bytes)));
+};
+template <>
+struct IndexOf<8> {
+  typedef int64_t type __attribute__((vector_size(register_bytes)));
+};
+// A whole number in the place of every lane's number.
+template <class A>
+using Indices = typename IndexOf<sizeof(A)>::type;
+
+// True, as all bits set, in the first `width` lanes.
+template <class A>
+inline Indices<A> is_below(int64_t width) {
+  static const int64_t places[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  Indices<A> place;
+  for (int64_t i = 0; i < lane_count<A>; ++i) place[i] = static_cast<decltype(place[0] + 0)>(places[i]);
+  return place < static_cast<decltype(place[0] + 0)>(width);
 }
 
+// The first `width` lanes from memory, the others zero.
 template <class A, class T>
-inline void put(const Lanes<A>& from, int64_t width, T* x) {
-  if (width == lane_count<A>) return put_all(from, x);
+inline void get_some(const T* x, int64_t width, Lanes<A>& to) {
+  A row[lane_count<A>] = {};
+  for (int64_t i = 0; i < smaller(width, lane_count<A>); ++i) row[i] = to_acc(x[i]);
+  __builtin_memcpy(&to, row, sizeof to);
+}
+template <class A, class T>
+inline void put_some(const Lanes<A>& from, int64_t width, T* x) {
   A row[lane_count<A>];
   __builtin_memcpy(row, &from, sizeof from);
-  for (int64_t i = 0; i < width; ++i) x[i] = from_acc<T>(row[i]);
+  for (int64_t i = 0; i < smaller(width, lane_count<A>); ++i) x[i] = from_acc<T>(row[i]);
+}
+
+#if defined(__AVX512F__)
+inline __mmask16 first_bits(int64_t width) { return static_cast<__mmask16>((1u << width) - 1); }
+template <>
+inline void get_some<float>(const float* x, int64_t width, Lanes<float>& to) {
+  to = _mm512_maskz_loadu_ps(first_bits(width), x);
+}
+template <>
+inline void put_some<float>(const Lanes<float>& from, int64_t width, float* x) {
+  _mm512_mask_storeu_ps(x, first_bits(width), from);
+}
+#elif defined(__AVX2__)
+template <>
+inline void get_some<float>(const float* x, int64_t width, Lanes<float>& to) {
+  to = _mm256_maskload_ps(x, reinterpret_cast<__m256i>(is_below<float>(width)));
+}
+template <>
+inline void put_some<float>(const Lanes<float>& from, int64_t width, float* x) {
+  _mm256_maskstore_ps(x, reinterpret_cast<__m256i>(is_below<float>(width)), from);
+}
+#endif
+
+template <class A, class T>
+INLINED void get(const T* x, int64_t width, Lanes<A>& to) {
+  if (width == lane_count<A>)
+    get_all(x, to);
+  else
+    get_some<A>(x, width, to);
+}
+template <class A, class T>
+INLINED void put(const Lanes<A>& from, int64_t width, T* x) {
+  if (width == lane_count<A>)
+    put_all(from, x);
+  else
+    put_some<A>(from, width, x);
+}
+
+// The first `width` lanes as they are, the others zero.
+template <class A>
+INLINED Lanes<A> first_lanes(const Lanes<A>& of, int64_t width) {
+  return width == lane_count<A> ? of : is_below<A>(width) ? of : Lanes<A>{};
+}
+
+// -------------------------------------------------------------------------------------------------- arithmetic
+
+// a * b + c, rounded as the scalar `fused` of simd.h.
+#if defined(__AVX512F__)
+inline Lanes<float> fused(Lanes<float> a, Lanes<float> b, Lanes<float> c) { return _mm512_fmadd_ps(a, b, c); }
+inline Lanes<double> fused(Lanes<double> a, Lanes<double> b, Lanes<double> c) { return _mm512_fmadd_pd(a, b, c); }
+#elif defined(__AVX2__) && defined(__FMA__)
+inline Lanes<float> fused(Lanes<float> a, Lanes<float> b, Lanes<float> c) { return _mm256_fmadd_ps(a, b, c); }
+inline Lanes<double> fused(Lanes<double> a, Lanes<double> b, Lanes<double> c) { return _mm256_fmadd_pd(a, b, c); }
+#else
+inline Lanes<float> fused(Lanes<float> a, Lanes<float> b, Lanes<float> c) { return a * b + c; }
+inline Lanes<double> fused(Lanes<double> a, Lanes<double> b, Lanes<double> c) { return a * b + c; }
+#endif
+
+template <class A>
+inline Lanes<A> all_lanes(A value) {
+  return value - Lanes<A>{};  // keeps the sign of a zero
+}
+
+// The sum of all lanes, by halves.
+template <class A, int64_t bytes = register_bytes>
+inline A sum_of(typename LanesOf<A, bytes>::type lanes) {
+  if constexpr (bytes == 2 * sizeof(A)) {
+    return lanes[0] + lanes[1];
+  } else {
+    typename LanesOf<A, bytes / 2>::type halves[2];
+    __builtin_memcpy(halves, &lanes, sizeof lanes);
+    return sum_of<A, bytes / 2>(halves[0] + halves[1]);
+  }
+}
+
+// ----------------------------------------------------------------------------------------------- transposition
+
+#if defined(__clang__)
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, Index{__VA_ARGS__})
+#endif
+
+// low and high: the lanes of a and b in turns, those of their lower and of their upper halves.
+template <class A>
+inline void interleave(Lanes<A> a, Lanes<A> b, Lanes<A>& low, Lanes<A>& high) {
+  using Index [[maybe_unused]] = Indices<A>;
+  if constexpr (lane_count<A> == 16) {
+    low = SHUFFLED(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    high = SHUFFLED(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  } else if constexpr (lane_count<A> == 8) {
+    low = SHUFFLED(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    high = SHUFFLED(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  } else if constexpr (lane_count<A> == 4) {
+    low = SHUFFLED(a, b, 0, 4, 1, 5);
+    high = SHUFFLED(a, b, 2, 6, 3, 7);
+  } else {
+    low = SHUFFLED(a, b, 0, 2);
+    high = SHUFFLED(a, b, 1, 3);
+  }
+}
+#undef SHUFFLED
+
+// Rows become columns. Interleaving the rows with those half the square away turns the numbers' places, written in
+// binary, by one bit; when all bits of the row have become bits of the column, the square is transposed.
+template <class A>
+inline void transpose(Lanes<A> (&rows)[lane_count<A>]) {
+  constexpr int64_t half = lane_count<A> / 2;
+  Lanes<A> next[lane_count<A>];
+#pragma GCC unroll 4
+  for (int64_t done = 1; done < lane_count<A>; done *= 2) {
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < half; ++i) interleave<A>(rows[i], rows[i + half], next[2 * i], next[2 * i + 1]);
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < lane_count<A>; ++i) rows[i] = next[i];
+  }
 }
 
 // `Moments` and `Sum` of adain.h for every lane at once.
@@ -75,7 +232,7 @@ struct LaneSums {
 
   void add(const Lanes<A>& values) {
     A value[lane_count<A>];
-    __builtin_memcpy(value, &values, sizeof values);
+    __builtin_memcpy(value, &values, sizeof value);
 #pragma omp simd
     for (int64_t i = 0; i < lane_count<A>; ++i) add_one(i, value[i]);
   }
