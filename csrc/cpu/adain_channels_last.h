@@ -46,22 +46,26 @@ struct Chunk {
     pivot = t >= A(0) ? t : t * slope;
   }
 
-  void set_scale(const AdaIN& op, int64_t n, int64_t c0) {
-    A scales[lanes] = {}, shifts[lanes] = {};
-    for (int64_t i = 0; i < width; ++i) {
-      scales[i] = parameter<A>(op.scale, n, c0 + i, 1);
-      shifts[i] = parameter<A>(op.shift, n, c0 + i, 0);
+  V parameters(const PlaneParameter& p, int64_t n, int64_t c0, A missing) const {
+    V found;
+    if (p.data && p.stride_c == 1) {
+      get<A>(static_cast<const A*>(p.data) + n * p.stride_n + c0, width, found);
+    } else {
+      A row[lanes] = {};
+      for (int64_t i = 0; i < width; ++i) row[i] = parameter<A>(p, n, c0 + i, missing);
+      __builtin_memcpy(&found, row, sizeof found);
     }
-    V scale;
-    __builtin_memcpy(&scale, scales, sizeof scale);
-    __builtin_memcpy(&shift, shifts, sizeof shift);
-    gain = scale * rstd;
+    return found;
+  }
+  void set_scale(const AdaIN& op, int64_t n, int64_t c0) {
+    gain = parameters(op.scale, n, c0, 1) * rstd;
+    shift = parameters(op.shift, n, c0, 0);
   }
 
   V before_activation(int64_t pixel) const {
     V t;
     get<A>(x + pixel * stride, width, t);
-    if (noise) t = strength * noise[pixel] + t;
+    if (noise) t = fused(strength, all_lanes(noise[pixel]), t);
     return t + bias;
   }
   V from_pivot(int64_t pixel) const {

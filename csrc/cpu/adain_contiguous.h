@@ -97,7 +97,7 @@ struct TwoSums {
 
 // d = a - pivot; returns its sum.
 template <class A, class Input>
-A centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT d) {
+INLINED A centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT d) {
   SpreadSum<A> sum;
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
     const Lanes<A> here = first_lanes<A>(k.from_pivot(t(start + i, width)), width);
@@ -109,7 +109,7 @@ A centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT 
 
 // The sums of the deviations from `mean` and of their squares.
 template <class A>
-TwoSums<A> deviations(const A* RESTRICT d, int64_t count, A mean) {
+INLINED TwoSums<A> deviations(const A* RESTRICT d, int64_t count, A mean) {
   SpreadSum<A> rest, squares;
   const Lanes<A> means = all_lanes(mean);
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
@@ -124,7 +124,7 @@ TwoSums<A> deviations(const A* RESTRICT d, int64_t count, A mean) {
 
 // y, from the `kept` values of [start, start + count) where there are any.
 template <bool activated, class T, class Input>
-void normalise(Input t, const Acc<T>* RESTRICT kept, int64_t start, int64_t count, Normalisation<Acc<T>> k,
+INLINED void normalise(Input t, const Acc<T>* RESTRICT kept, int64_t start, int64_t count, Normalisation<Acc<T>> k,
                T* RESTRICT y) {
   using A = Acc<T>;
   over_registers<A>(count, [&](int64_t i, int64_t, int64_t width) INLINED_BODY {
@@ -140,7 +140,7 @@ void normalise(Input t, const Acc<T>* RESTRICT kept, int64_t start, int64_t coun
 
 // The sums of dz and of dz * normalised.
 template <bool activated, class T, class Input>
-TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start, int64_t count, Normalisation<Acc<T>> k) {
+INLINED TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start, int64_t count, Normalisation<Acc<T>> k) {
   using A = Acc<T>;
   SpreadSum<A> sum, with_normalised;
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
@@ -156,7 +156,7 @@ TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start, int64_t
 
 // dt, and the sums of dt and of dt * noise. dt may be null: not wanted.
 template <bool activated, class T, bool with_noise>
-TwoSums<Acc<T>> gradient(Before<T, with_noise> t, const T* RESTRICT dy, int64_t start, int64_t count,
+INLINED TwoSums<Acc<T>> gradient(Before<T, with_noise> t, const T* RESTRICT dy, int64_t start, int64_t count,
                          Normalisation<Acc<T>> k, T* RESTRICT dt) {
   using A = Acc<T>;
   SpreadSum<A> sum, with_map;
