@@ -95,11 +95,13 @@ struct TwoSums {
   A first = 0, second = 0;
 };
 
-// d = a - pivot; returns its sum.
-template <class A, class Input>
-INLINED A centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT d) {
+// d = a - pivot; returns its sum. Meanwhile asks for `soon` to be brought into the cache, as the other loops do: planes are
+// read and written in turns too long for the processor to foresee the next. Null: nothing.
+template <class A, class Input, class T>
+INLINED A centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT d, const T* soon) {
   SpreadSum<A> sum;
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
+    if (soon) __builtin_prefetch(soon + start + i, 1, 3);
     const Lanes<A> here = first_lanes<A>(k.from_pivot(t(start + i, width)), width);
     put<A>(here, width, d + i);
     sum.parts[s] += here;
@@ -125,9 +127,10 @@ INLINED TwoSums<A> deviations(const A* RESTRICT d, int64_t count, A mean) {
 // y, from the `kept` values of [start, start + count) where there are any.
 template <bool activated, class T, class Input>
 INLINED void normalise(Input t, const Acc<T>* RESTRICT kept, int64_t start, int64_t count, Normalisation<Acc<T>> k,
-               T* RESTRICT y) {
+               T* RESTRICT y, const T* soon) {
   using A = Acc<T>;
   over_registers<A>(count, [&](int64_t i, int64_t, int64_t width) INLINED_BODY {
+    if (soon) __builtin_prefetch(soon + start + i, 0, 3);
     Lanes<A> d;
     if (kept)
       get<A>(kept + i, width, d);
@@ -140,10 +143,12 @@ INLINED void normalise(Input t, const Acc<T>* RESTRICT kept, int64_t start, int6
 
 // The sums of dz and of dz * normalised.
 template <bool activated, class T, class Input>
-INLINED TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start, int64_t count, Normalisation<Acc<T>> k) {
+INLINED TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start, int64_t count, Normalisation<Acc<T>> k,
+                                   const T* soon) {
   using A = Acc<T>;
   SpreadSum<A> sum, with_normalised;
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
+    if (soon) __builtin_prefetch(soon + start + i, 1, 3);
     Lanes<A> grad;
     get<A>(dy + start + i, width, grad);
     const Lanes<A> centred = first_lanes<A>(k.from_pivot(t(start + i, width)) - k.mean, width);
@@ -157,11 +162,15 @@ INLINED TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start,
 // dt, and the sums of dt and of dt * noise. dt may be null: not wanted.
 template <bool activated, class T, bool with_noise>
 INLINED TwoSums<Acc<T>> gradient(Before<T, with_noise> t, const T* RESTRICT dy, int64_t start, int64_t count,
-                         Normalisation<Acc<T>> k, T* RESTRICT dt) {
+                         Normalisation<Acc<T>> k, T* RESTRICT dt, int64_t to_next) {
   using A = Acc<T>;
   SpreadSum<A> sum, with_map;
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
     Lanes<A> grad, map;
+    if (to_next) {
+      __builtin_prefetch(t.x + to_next + start + i, 0, 3);
+      __builtin_prefetch(dy + to_next + start + i, 0, 3);
+    }
     get<A>(dy + start + i, width, grad);
     const Lanes<A> here = first_lanes<A>(k.template dt<activated>(t(start + i, width), grad), width);
     if (dt) put<A>(here, width, dt + start + i);
@@ -252,11 +261,11 @@ int64_t first_kept(int64_t size) {
   return size <= kept_whole<A> ? 0 : (size - 1) / kept_part<A> * kept_part<A>;
 }
 
-template <class A, class Input>
-void add_moments(Input t, int64_t from, int64_t to, const Normalisation<A>& k, A* kept, Moments& moments) {
+template <class A, class Input, class T>
+void add_moments(Input t, int64_t from, int64_t to, const Normalisation<A>& k, A* kept, const T* y, Moments& moments) {
   Sum sum, rest, squares;
   over_blocks_of<A>(from, to, [&](int64_t start, int64_t count) {
-    sum.add(centre(t, start, count, k, kept + start - from));
+    sum.add(centre(t, start, count, k, kept + start - from, y));
   });
   const A mean = static_cast<A>(sum.total() / static_cast<double>(to - from));
   over_blocks_of<A>(from, to, [&](int64_t start, int64_t count) {
@@ -267,10 +276,10 @@ void add_moments(Input t, int64_t from, int64_t to, const Normalisation<A>& k, A
   moments.merge_block(to - from, mean, rest.total(), squares.total());
 }
 
-template <class A, class Input>
-void moments_of(Input t, int64_t size, const Normalisation<A>& k, A* kept, int64_t i, PlaneMoments& found) {
+template <class A, class Input, class T>
+void moments_of(Input t, int64_t size, const Normalisation<A>& k, A* kept, const T* y, int64_t i, PlaneMoments& found) {
   if (size <= block_size<A>) {
-    const A mean = centre(t, 0, size, k, kept) / static_cast<A>(size);
+    const A mean = centre(t, 0, size, k, kept, y) / static_cast<A>(size);
     const TwoSums<A> sums = deviations(kept, size, mean);
     found.mean[i] = mean;
     found.rest[i] = sums.first;
@@ -280,7 +289,7 @@ void moments_of(Input t, int64_t size, const Normalisation<A>& k, A* kept, int64
   Moments moments;
   const int64_t step = size <= kept_whole<A> ? size : kept_part<A>;
   for (int64_t start = 0; start < size; start += step)
-    add_moments(t, start, smaller(start + step, size), k, kept, moments);
+    add_moments(t, start, smaller(start + step, size), k, kept, y, moments);
   found.mean[i] = moments.mean();
   found.squares[i] = moments.deviations;
 }
@@ -290,10 +299,11 @@ void forward_planes(const AdaINForward& f, int64_t first, int64_t planes) {
   using A = Acc<T>;
   alignas(64) A kept[kept_whole<A>];
   const int64_t size = f.op.h * f.op.w, last = first_kept<A>(size);
+  T* const y = static_cast<T*>(f.y) + first * size;
   PlaneMoments moments;
   for (int64_t i = 0; i < planes; ++i) {
     const Plane<T, with_noise> plane(f.op, first + i);
-    moments_of(plane.t, size, plane.constants(f.op), kept + i * size, i, moments);
+    moments_of(plane.t, size, plane.constants(f.op), kept + i * size, last ? nullptr : y + i * size, i, moments);
   }
   A mean[most_together], rstd[most_together];
   const double reciprocal = 1 / static_cast<double>(size), eps = f.op.eps;
@@ -309,10 +319,10 @@ void forward_planes(const AdaINForward& f, int64_t first, int64_t planes) {
     static_cast<A*>(f.rstd)[plane.index] = rstd[i];
     Normalisation<A> k = plane.constants(f.op);
     plane.set_statistics(f.op, mean[i], rstd[i], k);
-    T* y = static_cast<T*>(f.y) + plane.index * size;
-    normalise<activated>(plane.t, kept + i * size, last, size - last, k, y);
+    const T* next = last ? nullptr : plane.t.x + planes * size;
+    normalise<activated>(plane.t, kept + i * size, last, size - last, k, y + i * size, next);
     over_blocks_reversed<A>(last, [&](int64_t start, int64_t count) {
-      normalise<activated, T>(plane.t, nullptr, start, count, k, y);
+      normalise<activated, T>(plane.t, nullptr, start, count, k, y + i * size, nullptr);
     });
   }
 }
@@ -322,14 +332,17 @@ void backward_planes(const AdaINBackward& f, int64_t first, int64_t planes) {
   using A = Acc<T>;
   const int64_t size = f.op.h * f.op.w;
   const T* dy = static_cast<const T*>(f.dy) + first * size;
+  T* const dx = f.dx ? static_cast<T*>(f.dx) + first * size : nullptr;
+  const bool fits = size <= kept_whole<A>;
   A mean_dz[most_together], mean_dzs[most_together];
   for (int64_t i = 0; i < planes; ++i) {
     const Plane<T, with_noise> plane(f.op, first + i);
     Normalisation<A> k = plane.constants(f.op);
     plane.set_statistics(f.op, static_cast<const A*>(f.mean)[plane.index], static_cast<const A*>(f.rstd)[plane.index], k);
+    const T* soon = dx && fits ? dx + i * size : nullptr;
     Sum sum_dz, sum_dzs;
     over_blocks_of<A>(0, size, [&](int64_t start, int64_t count) {
-      const TwoSums<A> sums = sums_of_dz<activated>(plane.t, dy + i * size, start, count, k);
+      const TwoSums<A> sums = sums_of_dz<activated>(plane.t, dy + i * size, start, count, k, soon);
       sum_dz.add(sums.first);
       sum_dzs.add(sums.second);
     });
@@ -345,10 +358,10 @@ void backward_planes(const AdaINBackward& f, int64_t first, int64_t planes) {
     plane.set_statistics(f.op, static_cast<const A*>(f.mean)[plane.index], static_cast<const A*>(f.rstd)[plane.index], k);
     k.mean_dz = all_lanes(mean_dz[i]);
     k.mean_dzs = all_lanes(mean_dzs[i]);
-    T* dx = f.dx ? static_cast<T*>(f.dx) + plane.index * size : nullptr;
+    const int64_t to_next = fits ? planes * size : 0;
     Sum sum_dt, sum_dt_noise;
     over_blocks_reversed<A>(size, [&](int64_t start, int64_t count) {
-      const TwoSums<A> sums = gradient<activated>(plane.t, dy + i * size, start, count, k, dx);
+      const TwoSums<A> sums = gradient<activated>(plane.t, dy + i * size, start, count, k, dx ? dx + i * size : nullptr, to_next);
       sum_dt.add(sums.first);
       sum_dt_noise.add(sums.second);
     });
