@@ -248,7 +248,7 @@ int64_t planes_together(int64_t size) {
 
 // The mean and the squared deviations of planes, as `Moments::merge_block` takes them from a block.
 struct PlaneMoments {
-  double mean[most_together], rest[most_together] = {}, squares[most_together];
+  double mean[most_together], rest[most_together], squares[most_together];
 };
 
 // d = a - pivot of a plane that fits goes to `kept`; of a larger one that of its last `kept_part` elements does.
@@ -276,21 +276,36 @@ void add_moments(Input t, int64_t from, int64_t to, const Normalisation<A>& k, A
   moments.merge_block(to - from, mean, rest.total(), squares.total());
 }
 
-template <class A, class Input, class T>
-void moments_of(Input t, int64_t size, const Normalisation<A>& k, A* kept, const T* y, int64_t i, PlaneMoments& found) {
-  if (size <= block_size<A>) {
-    const A mean = centre(t, 0, size, k, kept, y) / static_cast<A>(size);
-    const TwoSums<A> sums = deviations(kept, size, mean);
-    found.mean[i] = mean;
+// Planes of one block: the sums of all of them first, for one plane's deviations wait for its mean.
+template <class T, bool with_noise>
+void moments_of_blocks(const AdaIN& op, int64_t first, int64_t planes, Acc<T>* kept, const T* y, PlaneMoments& found) {
+  using A = Acc<T>;
+  const int64_t size = op.h * op.w;
+  A mean[most_together];
+  for (int64_t i = 0; i < planes; ++i) {
+    const Plane<T, with_noise> plane(op, first + i);
+    mean[i] = centre(plane.t, 0, size, plane.constants(op), kept + i * size, y + i * size) / static_cast<A>(size);
+  }
+  for (int64_t i = 0; i < planes; ++i) {
+    const TwoSums<A> sums = deviations(kept + i * size, size, mean[i]);
+    found.mean[i] = mean[i];
     found.rest[i] = sums.first;
     found.squares[i] = sums.second;
-    return;
   }
+}
+
+template <class T, bool with_noise>
+void moments_of_plane(const Plane<T, with_noise>& plane, const AdaIN& op, Acc<T>* kept, const T* y, int64_t i,
+                      PlaneMoments& found) {
+  using A = Acc<T>;
+  const Normalisation<A> k = plane.constants(op);
+  const bool fits = plane.size <= kept_whole<A>;
+  const int64_t step = fits ? plane.size : kept_part<A>;
   Moments moments;
-  const int64_t step = size <= kept_whole<A> ? size : kept_part<A>;
-  for (int64_t start = 0; start < size; start += step)
-    add_moments(t, start, smaller(start + step, size), k, kept, y, moments);
+  for (int64_t start = 0; start < plane.size; start += step)
+    add_moments(plane.t, start, smaller(start + step, plane.size), k, kept, fits ? y : nullptr, moments);
   found.mean[i] = moments.mean();
+  found.rest[i] = 0;
   found.squares[i] = moments.deviations;
 }
 
@@ -301,9 +316,11 @@ void forward_planes(const AdaINForward& f, int64_t first, int64_t planes) {
   const int64_t size = f.op.h * f.op.w, last = first_kept<A>(size);
   T* const y = static_cast<T*>(f.y) + first * size;
   PlaneMoments moments;
-  for (int64_t i = 0; i < planes; ++i) {
-    const Plane<T, with_noise> plane(f.op, first + i);
-    moments_of(plane.t, size, plane.constants(f.op), kept + i * size, last ? nullptr : y + i * size, i, moments);
+  if (size <= block_size<A>) {
+    moments_of_blocks<T, with_noise>(f.op, first, planes, kept, y, moments);
+  } else {
+    for (int64_t i = 0; i < planes; ++i)
+      moments_of_plane(Plane<T, with_noise>(f.op, first + i), f.op, kept + i * size, y + i * size, i, moments);
   }
   A mean[most_together], rstd[most_together];
   const double reciprocal = 1 / static_cast<double>(size), eps = f.op.eps;
