@@ -22,9 +22,7 @@ int64_t slab_width(const AdaIN& op, int threads) {
   return width;
 }
 
-bool contiguous_up_to(int64_t pixels, const AdaIN& op) {
-  return op.layout == Layout::contiguous && op.h * op.w <= pixels;
-}
+bool is_small(const AdaIN& op) { return op.layout == Layout::contiguous && op.h * op.w <= small_plane; }
 
 // Calls body(first, planes) for every group of planes that are done together.
 template <class A, class Body>
@@ -48,7 +46,7 @@ void with_options(const AdaIN& op, Body body) {
 template <class T>
 void forward(const AdaINForward& f, int threads) {
   const AdaIN& op = f.op;
-  if (contiguous_up_to(small_plane, op)) {
+  if (is_small(op)) {
     over_slabs(op, lane_count<Acc<T>>, threads,
                [&](int64_t n, int64_t c0, int64_t width) { forward_small<T>(f, n, c0, width); });
   } else if (op.layout == Layout::contiguous) {
@@ -84,7 +82,7 @@ void noise_gradient(const AdaINBackward& f, int threads) {
 template <class T>
 void backward(const AdaINBackward& f, int threads) {
   const AdaIN& op = f.op;
-  if (contiguous_up_to(small_plane_backward, op)) {
+  if (is_small(op)) {
     over_slabs(op, lane_count<Acc<T>>, threads,
                [&](int64_t n, int64_t c0, int64_t width) { backward_small<T>(f, n, c0, width); });
   } else if (op.layout == Layout::contiguous) {
