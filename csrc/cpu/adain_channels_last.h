@@ -11,10 +11,14 @@ namespace {
 constexpr int64_t widest_slab = 64;
 constexpr int64_t block_pixels = 64;
 
-// A pixel of the next block: pixels lie too far apart for the processor to foresee them.
+// What comes next: pixels lie too far apart for the processor to foresee them.
 template <class T>
 inline void ask_for(const T* pixel) {
   __builtin_prefetch(pixel, 0, 2);
+}
+template <class T>
+inline void ask_to_write(const T* pixel) {
+  __builtin_prefetch(pixel, 1, 2);
 }
 
 // The planes of one chunk: their constants, and where a pixel's values lie.
@@ -24,6 +28,7 @@ struct Chunk {
   using V = Lanes<A>;
   static constexpr int64_t lanes = lane_count<A>;
   int64_t width, stride, first;  // planes; numbers from pixel to pixel; index of the first plane
+  int64_t ahead;                 // numbers from a pixel to the one that is asked for with it
   const T* x;
   const A* noise;
   A slope, output_slope;
@@ -34,6 +39,7 @@ struct Chunk {
       : width(width),
         stride(stride),
         first(n * op.c + c0),
+        ahead(block_pixels * stride),
         x(x),
         noise(op.noise ? static_cast<const A*>(op.noise) + n * op.noise_stride_n : nullptr),
         slope(static_cast<A>(op.negative_slope)),
@@ -42,7 +48,7 @@ struct Chunk {
         strength{} {
     if (op.bias) get<A>(static_cast<const A*>(op.bias) + c0, width, bias);
     if (noise) get<A>(static_cast<const A*>(op.noise_strength) + c0, width, strength);
-    const V t = before_activation(0);
+    const V t = before_activation<false>(0);
     pivot = t >= A(0) ? t : t * slope;
   }
 
@@ -62,50 +68,62 @@ struct Chunk {
     shift = parameters(op.shift, n, c0, 0);
   }
 
-  V before_activation(int64_t pixel) const {
-    V t;
-    get<A>(x + pixel * stride, width, t);
+  template <bool whole>
+  INLINED V load_pixel(const T* from) const {
+    V found;
+    get<A>(from, whole ? lanes : width, found);
+    return found;
+  }
+  template <bool whole>
+  INLINED V before_activation(int64_t pixel) const {
+    V t = load_pixel<whole>(x + pixel * stride);
     if (noise) t = fused(strength, all_lanes(noise[pixel]), t);
     return t + bias;
   }
-  V from_pivot(int64_t pixel) const {
-    const V t = before_activation(pixel);
+  template <bool whole>
+  INLINED V from_pivot(int64_t pixel) const {
+    const V t = before_activation<whole>(pixel);
     return (t >= A(0) ? t : t * slope) - pivot;
   }
-  V output(int64_t pixel) const {
-    const V z = (from_pivot(pixel) - mean) * gain + shift;
+  template <bool whole>
+  INLINED V output(int64_t pixel) const {
+    const V z = fused(from_pivot<whole>(pixel) - mean, gain, shift);
     return z >= A(0) ? z : z * output_slope;
   }
-  V dz(const V& centred, const V& dy) const { return centred * gain + shift >= A(0) ? dy : dy * output_slope; }
-  V dt(int64_t pixel, const V& dy) const {
-    const V t = before_activation(pixel), centred = ((t >= A(0) ? t : t * slope) - pivot) - mean;
-    const V da = ((dz(centred, dy) - mean_dz) - (centred * rstd) * mean_dzs) * gain;
+  INLINED V dz(const V& centred, const V& dy) const {
+    return fused(centred, gain, shift) >= A(0) ? dy : dy * output_slope;
+  }
+  template <bool whole>
+  INLINED V dt(int64_t pixel, const V& dy) const {
+    const V t = before_activation<whole>(pixel), centred = ((t >= A(0) ? t : t * slope) - pivot) - mean;
+    const V da = fused(centred * rstd, -mean_dzs, dz(centred, dy) - mean_dz) * gain;
     return t >= A(0) ? da : da * slope;
   }
 };
 
-template <class T>
+template <bool whole, class T>
 void add_block(Chunk<T> k, int64_t start, int64_t count, LaneMoments<Acc<T>>& moments) {
   using V = Lanes<Acc<T>>;
   V d[block_pixels], sum = {}, rest = {}, squares = {};
   for (int64_t p = 0; p < count; ++p) {
-    ask_for(k.x + (start + p + block_pixels) * k.stride);
-    sum += d[p] = k.from_pivot(start + p);
+    ask_for(k.x + (start + p) * k.stride + k.ahead);
+    sum += d[p] = k.template from_pivot<whole>(start + p);
   }
   const V mean = sum / static_cast<Acc<T>>(count);
   for (int64_t p = 0; p < count; ++p) {
     const V deviation = d[p] - mean;
     rest += deviation;
-    squares += deviation * deviation;
+    squares = fused(deviation, deviation, squares);
   }
   moments.merge_block(count, mean, rest, squares);
 }
 
-template <class T>
-void write_block(Chunk<T> k, int64_t start, int64_t count, T* y) {
+template <bool whole, class T>
+void write_block(Chunk<T> k, int64_t start, int64_t count, int64_t ahead, T* y) {
   for (int64_t p = start; p < start + count; ++p) {
-    ask_for(k.x + (p - block_pixels) * k.stride);
-    put<Acc<T>>(k.output(p), k.width, y + p * k.stride);
+    ask_for(k.x + p * k.stride + ahead);
+    ask_to_write(y + p * k.stride + ahead);
+    put<Acc<T>>(k.template output<whole>(p), whole ? k.lanes : k.width, y + p * k.stride);
   }
 }
 
@@ -123,13 +141,17 @@ inline void over_blocks(int64_t pixels, int64_t chunks, bool reversed, Body body
 template <class T>
 struct Chunks {
   alignas(64) unsigned char storage[widest_slab / Chunk<T>::lanes * sizeof(Chunk<T>)];
-  int64_t count;
+  int64_t count, back;  // back: the `ahead` of a walk from the last block to the first
 
   Chunks(const AdaIN& op, int64_t n, int64_t c0, int64_t width, const T* x, int64_t stride)
       : count((width + Chunk<T>::lanes - 1) / Chunk<T>::lanes) {
+    // Where one block is the whole plane, the next slab's pixels come next.
+    const bool single = op.h * op.w <= block_pixels;
+    back = single ? width : -block_pixels * stride;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t c = i * Chunk<T>::lanes;
-      const Chunk<T> chunk(op, n, c0 + c, smaller(Chunk<T>::lanes, width - c), x + c, stride);
+      Chunk<T> chunk(op, n, c0 + c, smaller(Chunk<T>::lanes, width - c), x + c, stride);
+      if (single) chunk.ahead = width;
       __builtin_memcpy(storage + i * sizeof chunk, &chunk, sizeof chunk);
     }
   }
@@ -145,7 +167,8 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width, c
   Chunks<T> chunks(f.op, n, c0, width, x, stride);
   LaneMoments<A> moments[widest_slab / lanes];
   over_blocks<T>(pixels, chunks.count, false, [&](int64_t chunk, int64_t start, int64_t count) {
-    add_block(chunks[chunk], start, count, moments[chunk]);
+    const Chunk<T>& k = chunks[chunk];
+    (k.width == lanes ? add_block<true, T> : add_block<false, T>)(k, start, count, moments[chunk]);
   });
   for (int64_t i = 0; i < chunks.count; ++i) {
     Chunk<T>& k = chunks[i];
@@ -163,7 +186,8 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width, c
     k.set_scale(f.op, n, c0 + i * lanes);
   }
   over_blocks<T>(pixels, chunks.count, true, [&](int64_t chunk, int64_t start, int64_t count) {
-    write_block(chunks[chunk], start, count, y + chunk * lanes);
+    const Chunk<T>& k = chunks[chunk];
+    (k.width == lanes ? write_block<true, T> : write_block<false, T>)(k, start, count, chunks.back, y + chunk * lanes);
   });
 }
 
@@ -175,36 +199,38 @@ void set_statistics(const AdaINBackward& f, int64_t n, int64_t c0, Chunk<T>& k) 
   k.set_scale(f.op, n, c0);
 }
 
-template <class T>
+template <bool whole, class T>
 void add_sums_of_dz(Chunk<T> k, const T* dy, int64_t start, int64_t count, LaneSums<Acc<T>>& sum_dz,
                     LaneSums<Acc<T>>& sum_dzs) {
-  using A = Acc<T>;
-  Lanes<A> dz = {}, dzs = {}, grad;
+  using V = Lanes<Acc<T>>;
+  V dz = {}, dzs = {};
   for (int64_t p = start; p < start + count; ++p) {
-    ask_for(k.x + (p + block_pixels) * k.stride);
-    ask_for(dy + (p + block_pixels) * k.stride);
-    get<A>(dy + p * k.stride, k.width, grad);
-    const Lanes<A> centred = k.from_pivot(p) - k.mean, here = k.dz(centred, grad);
+    ask_for(k.x + p * k.stride + k.ahead);
+    ask_for(dy + p * k.stride + k.ahead);
+    const V grad = k.template load_pixel<whole>(dy + p * k.stride);
+    const V centred = k.template from_pivot<whole>(p) - k.mean, here = k.dz(centred, grad);
     dz += here;
-    dzs += here * (centred * k.rstd);
+    dzs = fused(here, centred * k.rstd, dzs);
   }
   sum_dz.add(dz);
   sum_dzs.add(dzs);
 }
 
-template <class T>
-void add_gradient(Chunk<T> k, const T* dy, int64_t start, int64_t count, T* dx, LaneSums<Acc<T>>& sum_dt,
-                  LaneSums<Acc<T>>& sum_dt_noise) {
+template <bool whole, class T>
+void add_gradient(Chunk<T> k, const T* dy, int64_t start, int64_t count, int64_t ahead, T* dx,
+                  LaneSums<Acc<T>>& sum_dt, LaneSums<Acc<T>>& sum_dt_noise) {
   using A = Acc<T>;
-  Lanes<A> sum = {}, with_noise = {}, grad;
+  Lanes<A> sum = {}, with_noise = {};
   for (int64_t p = start; p < start + count; ++p) {
-    ask_for(k.x + (p - block_pixels) * k.stride);
-    ask_for(dy + (p - block_pixels) * k.stride);
-    get<A>(dy + p * k.stride, k.width, grad);
-    const Lanes<A> dt = k.dt(p, grad);
-    if (dx) put<A>(dt, k.width, dx + p * k.stride);
+    ask_for(k.x + p * k.stride + ahead);
+    ask_for(dy + p * k.stride + ahead);
+    const Lanes<A> dt = k.template dt<whole>(p, k.template load_pixel<whole>(dy + p * k.stride));
+    if (dx) {
+      ask_to_write(dx + p * k.stride + ahead);
+      put<A>(dt, whole ? k.lanes : k.width, dx + p * k.stride);
+    }
     sum += dt;
-    if (k.noise) with_noise += dt * k.noise[p];
+    if (k.noise) with_noise = fused(dt, all_lanes(k.noise[p]), with_noise);
   }
   sum_dt.add(sum);
   sum_dt_noise.add(with_noise);
@@ -221,7 +247,9 @@ void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width,
   for (int64_t i = 0; i < chunks.count; ++i) set_statistics(f, n, c0 + i * lanes, chunks[i]);
   LaneSums<A> dz[widest_slab / lanes], dzs[widest_slab / lanes];
   over_blocks<T>(pixels, chunks.count, false, [&](int64_t chunk, int64_t start, int64_t count) {
-    add_sums_of_dz(chunks[chunk], dy + chunk * lanes, start, count, dz[chunk], dzs[chunk]);
+    const Chunk<T>& k = chunks[chunk];
+    (k.width == lanes ? add_sums_of_dz<true, T> : add_sums_of_dz<false, T>)(k, dy + chunk * lanes, start, count,
+                                                                            dz[chunk], dzs[chunk]);
   });
   for (int64_t i = 0; i < chunks.count; ++i) {
     A mean_dz[lanes], mean_dzs[lanes];
@@ -239,8 +267,10 @@ void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width,
   if (!dx && !f.dbias && !f.dnoise_strength) return;
   LaneSums<A> sum_dt[widest_slab / lanes], sum_dt_noise[widest_slab / lanes];
   over_blocks<T>(pixels, chunks.count, true, [&](int64_t chunk, int64_t start, int64_t count) {
-    add_gradient(chunks[chunk], dy + chunk * lanes, start, count, dx ? dx + chunk * lanes : nullptr, sum_dt[chunk],
-                 sum_dt_noise[chunk]);
+    const Chunk<T>& k = chunks[chunk];
+    (k.width == lanes ? add_gradient<true, T> : add_gradient<false, T>)(k, dy + chunk * lanes, start, count, chunks.back,
+                                                                        dx ? dx + chunk * lanes : nullptr,
+                                                                        sum_dt[chunk], sum_dt_noise[chunk]);
   });
   for (int64_t i = 0; i < chunks.count; ++i) {
     for (int64_t c = 0; c < chunks[i].width; ++c) {
@@ -268,7 +298,7 @@ void noise_gradient_pixels(const AdaINBackward& f, int64_t n, int64_t start, int
     for (int64_t p = start; p < start + count; ++p) {
       Lanes<A> grad;
       get<A>(static_cast<const T*>(f.dy) + sample + p * f.op.c + c0, k.width, grad);
-      const Lanes<A> products = k.dt(p, grad) * k.strength;
+      const Lanes<A> products = k.template dt<false>(p, grad) * k.strength;
       A sum = 0;
       for (int64_t i = 0; i < k.width; ++i) sum += products[i];
       dnoise[p] += sum;

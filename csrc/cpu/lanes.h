@@ -59,10 +59,17 @@ typedef uint16_t Halves __attribute__((vector_size(register_bytes / 2)));
 typedef uint32_t Words __attribute__((vector_size(register_bytes)));
 
 inline void get_all(const BF16* x, Lanes<float>& to) {
+#if defined(__AVX512F__)  // GCC widens and narrows through halves of a register
+  const __m512i wide = _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+  Words words;
+  __builtin_memcpy(&words, &wide, sizeof words);
+#else
   Halves halves;
   __builtin_memcpy(&halves, x, sizeof halves);
-  const Words words = __builtin_convertvector(halves, Words) << 16;
-  __builtin_memcpy(&to, &words, sizeof to);
+  const Words words = __builtin_convertvector(halves, Words);
+#endif
+  const Words shifted = words << 16;
+  __builtin_memcpy(&to, &shifted, sizeof to);
 }
 // As from_acc<BF16>.
 inline void put_all(const Lanes<float>& from, BF16* x) {
@@ -70,8 +77,14 @@ inline void put_all(const Lanes<float>& from, BF16* x) {
   __builtin_memcpy(&bits, &from, sizeof bits);
   const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const Words chosen = (bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40u : rounded;
+#if defined(__AVX512F__)
+  __m512i wide;
+  __builtin_memcpy(&wide, &chosen, sizeof wide);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(x), _mm512_maskz_cvtepi32_epi16(0xffff, wide));
+#else
   const Halves halves = __builtin_convertvector(chosen, Halves);
   __builtin_memcpy(x, &halves, sizeof halves);
+#endif
 }
 
 template <int64_t bytes>

@@ -36,8 +36,8 @@ def test_the_number_of_threads_changes_no_bit(shape: tuple[int, ...], layout: st
 @pytest.mark.parametrize("isa", CAPABILITIES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_small_planes_are_as_good_as_those_of_channels_last(dtype: torch.dtype, isa: str) -> None:
-    x = torch.randn(2, 21, 8, 8).to(dtype)
-    strength, bias, noise = torch.randn(21).to(dtype), torch.randn(21).to(dtype), torch.randn(2, 1, 8, 8).to(dtype)
+    x = torch.randn(2, 21, 4, 4).to(dtype)
+    strength, bias, noise = torch.randn(21).to(dtype), torch.randn(21).to(dtype), torch.randn(2, 1, 4, 4).to(dtype)
     with use_backend("cpu"), capability(isa):
         y = epilogue(x, noise=noise, noise_strength=strength, bias=bias)
         other = epilogue(laid_out(x, "channels_last"), noise=noise, noise_strength=strength, bias=bias)
