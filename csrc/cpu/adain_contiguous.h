@@ -127,7 +127,7 @@ INLINED TwoSums<A> deviations(const A* RESTRICT d, int64_t count, A mean) {
 // y, from the `kept` values of [start, start + count) where there are any.
 template <bool activated, class T, class Input>
 INLINED void normalise(Input t, const Acc<T>* RESTRICT kept, int64_t start, int64_t count, Normalisation<Acc<T>> k,
-               T* RESTRICT y, const T* soon) {
+               T* RESTRICT y, const T* soon, bool past_cache) {
   using A = Acc<T>;
   over_registers<A>(count, [&](int64_t i, int64_t, int64_t width) INLINED_BODY {
     if (soon) __builtin_prefetch(soon + start + i, 0, 3);
@@ -137,7 +137,11 @@ INLINED void normalise(Input t, const Acc<T>* RESTRICT kept, int64_t start, int6
     else
       d = k.from_pivot(t(start + i, width));
     const Lanes<A> z = fused(d - k.mean, k.gain, k.shift);
-    put<A>(activated ? (z >= A(0) ? z : z * k.output_slope) : z, width, y + start + i);
+    const Lanes<A> out = activated ? (z >= A(0) ? z : z * k.output_slope) : z;
+    if (past_cache && width == lane_count<A>)
+      stream<A>(out, y + start + i);
+    else
+      put<A>(out, width, y + start + i);
   });
 }
 
@@ -162,7 +166,8 @@ INLINED TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start,
 // dt, and the sums of dt and of dt * noise. dt may be null: not wanted.
 template <bool activated, class T, bool with_noise>
 INLINED TwoSums<Acc<T>> gradient(Before<T, with_noise> t, const T* RESTRICT dy, int64_t start, int64_t count,
-                         Normalisation<Acc<T>> k, T* RESTRICT dt, int64_t to_next) {
+                         Normalisation<Acc<T>> k, T* RESTRICT dt, int64_t to_next,
+                                 bool past_cache) {
   using A = Acc<T>;
   SpreadSum<A> sum, with_map;
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
@@ -173,7 +178,10 @@ INLINED TwoSums<Acc<T>> gradient(Before<T, with_noise> t, const T* RESTRICT dy, 
     }
     get<A>(dy + start + i, width, grad);
     const Lanes<A> here = first_lanes<A>(k.template dt<activated>(t(start + i, width), grad), width);
-    if (dt) put<A>(here, width, dt + start + i);
+    if (past_cache && width == lane_count<A>)
+      stream<A>(here, dt + start + i);
+    else if (dt)
+      put<A>(here, width, dt + start + i);
     sum.parts[s] += here;
     if constexpr (with_noise) {
       get<A>(t.noise + start + i, width, map);
@@ -224,6 +232,15 @@ struct Plane {
     k.gain = all_lanes(parameter<A>(op.scale, n, c, 1) * rstd);
   }
 };
+
+// Results this long leave the cache before anybody reads them. Measured, one thread: 128x128 to 1024x1024, batch 4, 1.1 to
+// 1.3 times as fast into memory written before, as fast into fresh pages.
+constexpr int64_t bytes_past_cache = 32 << 20;
+template <class T>
+bool goes_past_cache(const AdaIN& op, const T* plane) {
+  const int64_t bytes = op.n * op.c * op.h * op.w * static_cast<int64_t>(sizeof(T));
+  return plane && bytes >= bytes_past_cache && reinterpret_cast<uintptr_t>(plane) % (sizeof(T) * lane_count<Acc<T>>) == 0;
+}
 
 // Calls body(start, count) for the blocks of [from, to).
 template <class A, class Body>
@@ -336,12 +353,14 @@ void forward_planes(const AdaINForward& f, int64_t first, int64_t planes) {
     static_cast<A*>(f.rstd)[plane.index] = rstd[i];
     Normalisation<A> k = plane.constants(f.op);
     plane.set_statistics(f.op, mean[i], rstd[i], k);
+    const bool past_cache = goes_past_cache(f.op, y + i * size);
     const T* next = last ? nullptr : plane.t.x + planes * size;
-    normalise<activated>(plane.t, kept + i * size, last, size - last, k, y + i * size, next);
+    normalise<activated>(plane.t, kept + i * size, last, size - last, k, y + i * size, next, past_cache);
     over_blocks_reversed<A>(last, [&](int64_t start, int64_t count) {
-      normalise<activated, T>(plane.t, nullptr, start, count, k, y + i * size, nullptr);
+      normalise<activated, T>(plane.t, nullptr, start, count, k, y + i * size, nullptr, past_cache);
     });
   }
+  finish_streams();
 }
 
 template <class T, bool with_noise, bool activated>
@@ -375,16 +394,19 @@ void backward_planes(const AdaINBackward& f, int64_t first, int64_t planes) {
     plane.set_statistics(f.op, static_cast<const A*>(f.mean)[plane.index], static_cast<const A*>(f.rstd)[plane.index], k);
     k.mean_dz = all_lanes(mean_dz[i]);
     k.mean_dzs = all_lanes(mean_dzs[i]);
+    T* const to = dx ? dx + i * size : nullptr;
+    const bool past_cache = goes_past_cache(f.op, to);
     const int64_t to_next = fits ? planes * size : 0;
     Sum sum_dt, sum_dt_noise;
     over_blocks_reversed<A>(size, [&](int64_t start, int64_t count) {
-      const TwoSums<A> sums = gradient<activated>(plane.t, dy + i * size, start, count, k, dx ? dx + i * size : nullptr, to_next);
+      const TwoSums<A> sums = gradient<activated>(plane.t, dy + i * size, start, count, k, to, to_next, past_cache);
       sum_dt.add(sums.first);
       sum_dt_noise.add(sums.second);
     });
     write<A>(f.dbias, plane.index, sum_dt.total());
     write<A>(f.dnoise_strength, plane.index, sum_dt_noise.total());
   }
+  finish_streams();
 }
 
 // Elements [start, start + count) of sample n's dnoise. Runs when dshift and dscale of all planes are there.

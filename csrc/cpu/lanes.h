@@ -72,7 +72,7 @@ inline void get_all(const BF16* x, Lanes<float>& to) {
   __builtin_memcpy(&to, &shifted, sizeof to);
 }
 // As from_acc<BF16>.
-inline void put_all(const Lanes<float>& from, BF16* x) {
+inline Halves narrowed(const Lanes<float>& from) {
   Words bits;
   __builtin_memcpy(&bits, &from, sizeof bits);
   const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
@@ -80,11 +80,17 @@ inline void put_all(const Lanes<float>& from, BF16* x) {
 #if defined(__AVX512F__)
   __m512i wide;
   __builtin_memcpy(&wide, &chosen, sizeof wide);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(x), _mm512_maskz_cvtepi32_epi16(0xffff, wide));
+  const __m256i packed = _mm512_maskz_cvtepi32_epi16(0xffff, wide);
+  Halves halves;
+  __builtin_memcpy(&halves, &packed, sizeof halves);
+  return halves;
 #else
-  const Halves halves = __builtin_convertvector(chosen, Halves);
-  __builtin_memcpy(x, &halves, sizeof halves);
+  return __builtin_convertvector(chosen, Halves);
 #endif
+}
+inline void put_all(const Lanes<float>& from, BF16* x) {
+  const Halves halves = narrowed(from);
+  __builtin_memcpy(x, &halves, sizeof halves);
 }
 
 template <int64_t bytes>
@@ -156,6 +162,32 @@ INLINED void put(const Lanes<A>& from, int64_t width, T* x) {
     put_all(from, x);
   else
     put_some<A>(from, width, x);
+}
+
+// A whole register written past the cache, which then need not read the line first. x is at a multiple of its size; no
+// other thread may read it before `finish_streams` ran. Without such an instruction these are plain writes.
+template <class A, class T>
+INLINED void stream(const Lanes<A>& from, T* x) {
+#if defined(__AVX2__)
+  Lanes<A> bits[1];
+  put_all(from, reinterpret_cast<T*>(bits));
+  if constexpr (sizeof(T) == sizeof(A) && register_bytes == 64) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(x), *reinterpret_cast<const __m512i*>(bits));
+#endif
+  } else if constexpr (sizeof(T) * lane_count<A> == 32) {
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(x), *reinterpret_cast<const __m256i*>(bits));
+  } else {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(x), *reinterpret_cast<const __m128i*>(bits));
+  }
+#else
+  put_all(from, x);
+#endif
+}
+inline void finish_streams() {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
 }
 
 // The first `width` lanes as they are, the others zero.
