@@ -74,7 +74,8 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width, c
   LaneMoments<A> moments[widest_slab / lanes];
   over_blocks<T>(pixels, chunks.count, false, [&](int64_t chunk, int64_t start, int64_t count) {
     const Chunk<T>& k = chunks[chunk];
-    (k.width == lanes ? add_block<true, T> : add_block<false, T>)(k, start, count, moments[chunk]);
+    const auto add = k.width == lanes ? add_block<true, T> : add_block<false, T>;
+    add(k, start, count, moments[chunk]);
   });
   for (int64_t i = 0; i < chunks.count; ++i) {
     Chunk<T>& k = chunks[i];
@@ -93,7 +94,8 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width, c
   }
   over_blocks<T>(pixels, chunks.count, true, [&](int64_t chunk, int64_t start, int64_t count) {
     const Chunk<T>& k = chunks[chunk];
-    (k.width == lanes ? write_block<true, T> : write_block<false, T>)(k, start, count, chunks.back, y + chunk * lanes);
+    const auto write = k.width == lanes ? write_block<true, T> : write_block<false, T>;
+    write(k, start, count, chunks.back, y + chunk * lanes);
   });
 }
 
@@ -154,8 +156,8 @@ void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width,
   LaneSums<A> dz[widest_slab / lanes], dzs[widest_slab / lanes];
   over_blocks<T>(pixels, chunks.count, false, [&](int64_t chunk, int64_t start, int64_t count) {
     const Chunk<T>& k = chunks[chunk];
-    (k.width == lanes ? add_sums_of_dz<true, T> : add_sums_of_dz<false, T>)(k, dy + chunk * lanes, start, count,
-                                                                            dz[chunk], dzs[chunk]);
+    const auto add = k.width == lanes ? add_sums_of_dz<true, T> : add_sums_of_dz<false, T>;
+    add(k, dy + chunk * lanes, start, count, dz[chunk], dzs[chunk]);
   });
   for (int64_t i = 0; i < chunks.count; ++i) {
     A mean_dz[lanes], mean_dzs[lanes];
@@ -174,9 +176,9 @@ void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width,
   LaneSums<A> sum_dt[widest_slab / lanes], sum_dt_noise[widest_slab / lanes];
   over_blocks<T>(pixels, chunks.count, true, [&](int64_t chunk, int64_t start, int64_t count) {
     const Chunk<T>& k = chunks[chunk];
-    (k.width == lanes ? add_gradient<true, T> : add_gradient<false, T>)(k, dy + chunk * lanes, start, count, chunks.back,
-                                                                        dx ? dx + chunk * lanes : nullptr,
-                                                                        sum_dt[chunk], sum_dt_noise[chunk]);
+    T* const to = dx ? dx + chunk * lanes : nullptr;
+    const auto add = k.width == lanes ? add_gradient<true, T> : add_gradient<false, T>;
+    add(k, dy + chunk * lanes, start, count, chunks.back, to, sum_dt[chunk], sum_dt_noise[chunk]);
   });
   for (int64_t i = 0; i < chunks.count; ++i) {
     for (int64_t c = 0; c < chunks[i].width; ++c) {

@@ -94,7 +94,7 @@ void backward_planes(const AdaINBackward& f, int64_t first, int64_t planes) {
   for (int64_t i = 0; i < planes; ++i) {
     const Plane<T, with_noise> plane(f.op, first + i);
     Normalisation<A> k = plane.constants(f.op);
-    plane.set_statistics(f.op, static_cast<const A*>(f.mean)[plane.index], static_cast<const A*>(f.rstd)[plane.index], k);
+    plane.set_statistics(f.op, f.mean, f.rstd, k);
     const T* soon = dx ? dx + i * size : nullptr;
     Sum sum_dz, sum_dzs;
     over_blocks_of<A>(0, size, [&](int64_t start, int64_t count) {
@@ -111,14 +111,15 @@ void backward_planes(const AdaINBackward& f, int64_t first, int64_t planes) {
   for (int64_t i = 0; i < planes; ++i) {
     const Plane<T, with_noise> plane(f.op, first + i);
     Normalisation<A> k = plane.constants(f.op);
-    plane.set_statistics(f.op, static_cast<const A*>(f.mean)[plane.index], static_cast<const A*>(f.rstd)[plane.index], k);
+    plane.set_statistics(f.op, f.mean, f.rstd, k);
     k.mean_dz = all_lanes(mean_dz[i]);
     k.mean_dzs = all_lanes(mean_dzs[i]);
     T* const to = dx ? dx + i * size : nullptr;
     const bool past_cache = goes_past_cache(f.op, to);
+    const int64_t to_next = planes * size;
     Sum sum_dt, sum_dt_noise;
     over_blocks_reversed<A>(0, size, [&](int64_t start, int64_t count) {
-      const TwoSums<A> sums = gradient<activated>(plane.t, dy + i * size, start, count, k, to, planes * size, past_cache);
+      const TwoSums<A> sums = gradient<activated>(plane.t, dy + i * size, start, count, k, to, to_next, past_cache);
       sum_dt.add(sums.first);
       sum_dt_noise.add(sums.second);
     });
@@ -137,12 +138,13 @@ void noise_gradient_block(const AdaINBackward& f, int64_t n, int64_t start, int6
     const Plane<T, true> plane(f.op, n * f.op.c + c);
     const int64_t i = plane.index;
     Normalisation<A> k = plane.constants(f.op);
-    plane.set_statistics(f.op, static_cast<const A*>(f.mean)[i], static_cast<const A*>(f.rstd)[i], k);
+    plane.set_statistics(f.op, f.mean, f.rstd, k);
     k.mean_dz = all_lanes(static_cast<const A*>(f.dshift)[i] / static_cast<A>(plane.size));
     k.mean_dzs = all_lanes(static_cast<const A*>(f.dscale)[i] / static_cast<A>(plane.size));
     add_scaled_gradient<activated>(plane.t, static_cast<const T*>(f.dy) + i * plane.size, start, count, k, sum);
   }
-  __builtin_memcpy(static_cast<A*>(f.dnoise) + n * f.op.h * f.op.w + start, sum, static_cast<size_t>(count) * sizeof(A));
+  A* const dnoise = static_cast<A*>(f.dnoise) + n * f.op.h * f.op.w + start;
+  __builtin_memcpy(dnoise, sum, static_cast<size_t>(count) * sizeof(A));
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
-// adain on the CPU, [N][C][H][W]: planes that do not stay in the cache nearest to a processor. They are cut into slabs, so
-// that threads can share a plane.
+// adain on the CPU, [N][C][H][W]: planes too large to keep. They are cut into slabs, so that threads can share a plane.
 #pragma once
 
 #include "adain_plane.h"
@@ -103,7 +102,7 @@ void backward_large(const AdaINBackward& f, int64_t index, int threads) {
   const Plane<T, with_noise> plane(f.op, index);
   const Slabs slabs(plane.size);
   Normalisation<A> k = plane.constants(f.op);
-  plane.set_statistics(f.op, static_cast<const A*>(f.mean)[index], static_cast<const A*>(f.rstd)[index], k);
+  plane.set_statistics(f.op, f.mean, f.rstd, k);
   const T* const dy = static_cast<const T*>(f.dy) + index * plane.size;
   SlabSums found[most_slabs];
   parallel(slabs.count, plane.size, threads, [&](int64_t slab) {
