@@ -29,7 +29,9 @@ enum class Status : int32_t {
 const char* last_error();
 
 // ---------------------------------------------------------------------------------------------------------- adain
-//   t = x + noise_strength[c] * noise[n,0,h,w] + bias[c]
+//   u[n,c,i,j] = x[n,c,i,j], or with `phases` x[n, (2*(i%2) + j%2)*C + c, (i+1)/2, (j+1)/2]
+//   v = u, or with `blur` u correlated with [1,2,1] x [1,2,1] / 16, zeros beyond the border
+//   t = v + noise_strength[c] * noise[n,0,h,w] + bias[c]
 //   a = t if t >= 0 else negative_slope * t
 //   z = scale[n,c] * (a - mean_hw(a)) / sqrt(var_hw(a) + eps) + shift[n,c]        (biased variance)
 //   y = z if z >= 0 else output_negative_slope * z
@@ -43,8 +45,9 @@ struct PlaneParameter {      // one acc value per plane, e.g. a strided half of 
 struct AdaIN {
   DType dtype;
   Layout layout;
-  int64_t n, c, h, w;
-  const void* x;               // [N, C, H, W] dtype
+  int64_t n, c, h, w;          // of y
+  bool phases, blur;
+  const void* x;               // [N, C, H, W] dtype, or with phases [N, 4*C, H/2 + 1, W/2 + 1], H and W even
   PlaneParameter scale;        // null: 1
   PlaneParameter shift;        // null: 0
   const void* noise;           // [N|1, 1, H, W] acc, each [H, W] dense; null: none
@@ -71,13 +74,24 @@ struct AdaINBackward {
   const void* dy;        // [N, C, H, W] dtype, op.layout
   const void* mean;      // [N, C] acc, from the forward
   const void* rstd;      // [N, C] acc, from the forward
-  void* dx;              // [N, C, H, W] dtype, op.layout
+  void* dx;              // of x's shape, dtype and op.layout; zeros where nothing was read
   void* dscale;          // [N, C] acc   sum_hw(dz * normalised)
   void* dshift;          // [N, C] acc   sum_hw(dz)
   void* dbias;           // [N, C] acc   sum_hw(dt)
   void* dnoise_strength; // [N, C] acc   sum_hw(dt * noise)
   void* dnoise;          // [N, 1, H, W] acc   sum_c(dt * noise_strength)
   void* workspace;
+};
+
+// -------------------------------------------------------------------------------------------------- philox_normal
+// Normal numbers from Philox4x32-10 (Salmon et al. 2011). Sample n's numbers 4q to 4q+3 are those of the key seeds[n]
+// (low word, high word) and the counter (q's low word, q's high word, 0, 0): of its four words r,
+//   u_k = ((r_k >> 9) + 0.5) * 2^-23,  R = sqrt(-2 log u_0), A = 2 pi u_1: R cos A, R sin A; likewise of u_2 and u_3.
+
+struct PhiloxNormal {
+  int64_t n, size;       // samples, and numbers of each
+  const int64_t* seeds;  // [N]
+  float* y;              // [N, size]
 };
 
 // ------------------------------------------------------------------------------------------------------- bias_act
@@ -157,6 +171,7 @@ bool use_pool_of(const char* library);
 
 Status adain_forward(const AdaINForward&, int threads);
 Status adain_backward(const AdaINBackward&, int threads);
+Status philox_normal(const PhiloxNormal&, int threads);
 Status bias_act_forward(const BiasActForward&, int threads);
 Status bias_act_backward(const BiasActBackward&, int threads);
 Status bias_act_second(const BiasActSecond&, int threads);
@@ -171,6 +186,7 @@ int64_t adain_backward_workspace(const AdaINBackward&);
 
 Status adain_forward(const AdaINForward&, void* stream);
 Status adain_backward(const AdaINBackward&, void* stream);
+Status philox_normal(const PhiloxNormal&, void* stream);
 Status bias_act_forward(const BiasActForward&, void* stream);
 Status bias_act_backward(const BiasActBackward&, void* stream);
 Status bias_act_second(const BiasActSecond&, void* stream);

@@ -64,8 +64,9 @@ class Arguments {
 };
 
 Arguments& operator>>(Arguments& a, AdaIN& op) {
-  return a >> op.dtype >> op.layout >> op.n >> op.c >> op.h >> op.w >> op.x >> op.scale >> op.shift >> op.noise >>
-         op.noise_stride_n >> op.noise_strength >> op.bias >> op.negative_slope >> op.eps >> op.output_negative_slope;
+  return a >> op.dtype >> op.layout >> op.n >> op.c >> op.h >> op.w >> op.phases >> op.blur >> op.x >> op.scale >>
+         op.shift >> op.noise >> op.noise_stride_n >> op.noise_strength >> op.bias >> op.negative_slope >> op.eps >>
+         op.output_negative_slope;
 }
 
 void read(Arguments& a, AdaINForward& f) { a >> f.op >> f.y >> f.mean >> f.rstd; }

@@ -26,10 +26,11 @@ Status check_op(const char* op, const AdaIN& a) {
     return fail(Status::invalid_argument, "%s: there is no layout %d", op, static_cast<int>(a.layout));
   const auto wrong = [&](const char* what) {
     return fail(Status::invalid_argument,
-                "%s: %s, for x [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "] of %s", op, what, a.n, a.c, a.h,
+                "%s: %s, for y [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "] of %s", op, what, a.n, a.c, a.h,
                 a.w, name(a.dtype));
   };
   if (a.n < 0 || a.c < 0 || a.h < 0 || a.w < 0) return wrong("a size is negative");
+  if (a.phases && (a.h % 2 || a.w % 2)) return wrong("phases make an even height and width");
   if (!a.x && a.n && a.c && a.h && a.w) return wrong("x is null");
   if ((a.noise == nullptr) != (a.noise_strength == nullptr) && a.n && a.c && a.h && a.w)
     return wrong("noise and noise_strength must be given together");

@@ -93,6 +93,11 @@ bool empty(const AdaIN& a) { return !a.n || !a.c || !a.h || !a.w; }
 
 int64_t image_bytes(const AdaIN& a) { return a.n * a.c * a.h * a.w * bytes_of(a.dtype); }
 
+// Of x and dx, which with phases have a row and a column more.
+int64_t input_bytes(const AdaIN& a) {
+  return a.phases ? a.n * a.c * (a.h + 2) * (a.w + 2) * bytes_of(a.dtype) : image_bytes(a);
+}
+
 }  // namespace
 
 const char* capability() { return kernels().name; }
@@ -121,9 +126,10 @@ Status adain_forward(const AdaINForward& f, int threads) {
 Status adain_backward(const AdaINBackward& f, int threads) {
   if (Status status = check(f); status != Status::ok) return status;
   if (!empty(f.op)) {
-    expect_writes(f.dx, image_bytes(f.op));
+    expect_writes(f.dx, input_bytes(f.op));
     return kernels().adain_backward(f, threads);
   }
+  zero(f.dx, input_bytes(f.op));  // phases of an empty image have pixels that nothing reads
   for (void* sums : {f.dscale, f.dshift, f.dbias, f.dnoise_strength})
     zero(sums, f.op.n * f.op.c * acc_bytes(f.op.dtype));
   zero(f.dnoise, f.op.n * f.op.h * f.op.w * acc_bytes(f.op.dtype));

@@ -1,6 +1,8 @@
 """Adaptive instance normalisation with everything around it: the whole layer epilogue of StyleGAN in one op.
 
-    t = x + noise_strength[c] * noise[n,0,h,w] + bias[c]
+    u[n,c,i,j] = x[n,c,i,j], or with `phases` x[n, (2*(i%2) + j%2)*C + c, (i+1)//2, (j+1)//2]
+    v = u, or with `blur` u correlated with outer([1,2,1], [1,2,1]) / 16, zeros beyond the border
+    t = v + noise_strength[c] * noise[n,0,h,w] + bias[c]
     a = t if t >= 0 else negative_slope * t
     z = scale[n,c] * (a - mean_hw(a)) / sqrt(var_hw(a) + eps) + shift[n,c]        (biased variance)
     y = z if z >= 0 else output_negative_slope * z
@@ -20,14 +22,15 @@ from torch import Tensor
 
 from stylegan_fast.ops import library
 from stylegan_fast.ops.adain_reference import (
+    Formula,
     OptionalTensors,
-    Slopes,
-    adain_reference,
     check_arguments,
+    results_reference,
     wanted_gradients_reference,
 )
 from stylegan_fast.ops.arguments import acc_dtype, memory_format
 from stylegan_fast.ops.derivatives import differentiate
+from stylegan_fast.ops.subpixel import plane_shape
 
 
 def adain(
@@ -41,13 +44,16 @@ def adain(
     negative_slope: float = 1.0,
     eps: float = 1e-8,
     output_negative_slope: float = 1.0,
+    phases: bool = False,
+    blur: bool = False,
 ) -> Tensor:
     """Adds noise and bias, activates, normalises every plane, scales and shifts it: see the formula above.
 
     Statistics and sums are fp32, for fp64 inputs fp64. With everything optional left out this is plain instance norm.
 
     Args:
-        x: ``[N, C, H, W]``, any floating dtype, any strides (contiguous and channels_last without a copy).
+        x: ``[N, C, H, W]``, with `phases` ``[N, 4 * C, H / 2 + 1, W / 2 + 1]``; any floating dtype, any strides
+            (contiguous and channels_last without a copy).
         scale: ``[N, C]`` or ``[C]``, default 1. StyleGAN passes ``1 + style``.
         shift: ``[N, C]`` or ``[C]``, default 0.
         noise: ``[N, 1, H, W]`` or ``[1, 1, H, W]``; needs noise_strength.
@@ -56,6 +62,10 @@ def adain(
         negative_slope: slope of the activation before the normalisation, for negative values; 1 for none.
         eps: added to the variance.
         output_negative_slope: slope of an activation after shift, for negative values; 1 for none, 0 for ReLU.
+        phases: x holds the phases of an image of twice its size, as a 2x2 convolution with padding 1 makes them
+            instead of a 3x3 convolution of an enlarged image; see `subpixel`.
+        blur: x is blurred first. Neither this nor `phases` costs a pass over memory, and neither is rounded to x's
+            dtype in between.
 
     Returns:
         ``[N, C, H, W]`` of x's dtype and memory format.
@@ -64,50 +74,39 @@ def adain(
         TypeError, ValueError: an argument of the wrong type, shape or device.
         RuntimeError: the backend named with `use_backend` cannot run this call.
     """
-    check_arguments(x, scale, shift, noise, noise_strength, bias, eps)
+    formula = Formula(float(negative_slope), float(eps), float(output_negative_slope), bool(phases), bool(blur))
+    check_arguments(x, scale, shift, noise, noise_strength, bias, formula)
     way = library.choose("adain", x, scale, shift, noise, noise_strength, bias)
     if way == "reference":
-        return adain_reference(
-            x,
-            scale,
-            shift,
-            noise=noise,
-            noise_strength=noise_strength,
-            bias=bias,
-            negative_slope=negative_slope,
-            eps=eps,
-            output_negative_slope=output_negative_slope,
-        )
+        return results_reference(x, (scale, shift, noise, noise_strength, bias), formula)[0]
     acc = acc_dtype(x.dtype)
     x = x.contiguous(memory_format=memory_format(x))
-    scale = _per_plane(scale, x, acc)
-    shift = _per_plane(shift, x, acc)
+    n, c, _, _ = plane_shape(x, phases)
+    # As [N, C] with any strides: half of an [N, 2C] tensor is read where it lies.
+    scale = None if scale is None else scale.to(acc).expand(n, c)
+    shift = None if shift is None else shift.to(acc).expand(n, c)
     if noise is not None and noise_strength is not None:
         # One map for all samples becomes a batch stride of 0: no copy.
-        noise = noise.to(acc).contiguous().expand(x.shape[0], -1, -1, -1)
+        noise = noise.to(acc).contiguous().expand(n, -1, -1, -1)
         noise_strength = noise_strength.to(acc).contiguous()
     if bias is not None:
         bias = bias.to(acc).contiguous()
-    slopes = (float(negative_slope), float(eps), float(output_negative_slope))
     if way == "dispatcher":
         op = torch.ops.stylegan_fast.adain
-        return op(x, scale, shift, noise, noise_strength, bias, *slopes, library.current_backend())[0]
-    inputs = (x, scale, shift, noise, noise_strength, bias, *slopes, way)
+        return op(x, scale, shift, noise, noise_strength, bias, *formula, library.current_backend())[0]
+    inputs = (x, scale, shift, noise, noise_strength, bias, *formula, way)
     return AdaIN.apply(*inputs) if torch.is_grad_enabled() else AdaIN.launch(*inputs)[0]
 
 
-def _per_plane(parameter: Tensor | None, x: Tensor, acc: torch.dtype) -> Tensor | None:
-    """As ``[N, C]`` with any strides: half of an ``[N, 2C]`` tensor is read where it lies."""
-    return None if parameter is None else parameter.to(acc).expand(x.shape[0], x.shape[1])
-
-
-def _kernel_arguments(x: Tensor, parameters: OptionalTensors, slopes: Slopes) -> tuple[Any, ...]:
+def _kernel_arguments(x: Tensor, parameters: OptionalTensors, formula: Formula) -> tuple[Any, ...]:
     """The fields of struct AdaIN in csrc/api.h, in order."""
     scale, shift, noise, noise_strength, bias = parameters
     return (
         library.DTYPE_CODES[x.dtype],
         library.LAYOUT_CODES[memory_format(x)],
-        *x.shape,
+        *plane_shape(x, formula.phases),
+        formula.phases,
+        formula.blur,
         x.data_ptr(),
         library.address(scale),
         *(scale.stride() if scale is not None else (0, 0)),
@@ -117,15 +116,18 @@ def _kernel_arguments(x: Tensor, parameters: OptionalTensors, slopes: Slopes) ->
         noise.stride(0) if noise is not None else 0,
         library.address(noise_strength),
         library.address(bias),
-        *slopes,
+        *formula[:3],
     )
 
 
-def empty_results(x: Tensor) -> tuple[Tensor, Tensor]:
+def empty_results(x: Tensor, phases: bool) -> tuple[Tensor, Tensor]:
     """y and the statistics ``[2, N, C]``, mean (relative to the plane's first activation) and rstd, without values."""
     # One allocation for both: on small planes allocations are most of the time.
-    statistics = torch.empty([2, *x.shape[:2]], dtype=acc_dtype(x.dtype), device=x.device)
-    return torch.empty_like(x), statistics
+    shape = plane_shape(x, phases)
+    statistics = torch.empty([2, *shape[:2]], dtype=acc_dtype(x.dtype), device=x.device)
+    if not phases:
+        return torch.empty_like(x), statistics
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x)), statistics
 
 
 def _addresses(statistics: Tensor) -> tuple[int, int]:
@@ -142,16 +144,16 @@ class AdaIN(torch.autograd.Function):
 
     @staticmethod
     def launch(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-        parameters, slopes, backend = others[:5], others[5:8], others[8]
-        y, statistics = empty_results(x)
-        arguments = _kernel_arguments(x, parameters, slopes)
+        parameters, formula, backend = others[:5], Formula(*others[5:10]), others[10]
+        y, statistics = empty_results(x, formula.phases)
+        arguments = _kernel_arguments(x, parameters, formula)
         library.launch(backend, "adain_forward", x, *arguments, y.data_ptr(), *_addresses(statistics))
         return y, statistics
 
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor], ops: Any) -> None:
         ctx.save_for_backward(*inputs[:6], output[1])
-        ctx.slopes, ctx.backend, ctx.ops = inputs[6:9], inputs[9], ops
+        ctx.formula, ctx.backend, ctx.ops = Formula(*inputs[6:11]), inputs[11], ops
         ctx.set_materialize_grads(False)
 
     @staticmethod
@@ -163,11 +165,11 @@ class AdaIN(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         if dy is None:
-            return (None,) * 10
+            return (None,) * 12
         x, wanted = ctx.saved_tensors[0], ctx.needs_input_grad[:6]
         dy = dy.contiguous(memory_format=memory_format(x))
-        found = iter(ctx.ops.adain_backward(dy, *ctx.saved_tensors, *ctx.slopes, wanted, ctx.backend))
-        return (*(next(found) if want else None for want in wanted), None, None, None, None)
+        found = iter(ctx.ops.adain_backward(dy, *ctx.saved_tensors, *ctx.formula, wanted, ctx.backend))
+        return (*(next(found) if want else None for want in wanted), *(None,) * 6)
 
 
 class AdaINBackward(torch.autograd.Function):
@@ -176,18 +178,19 @@ class AdaINBackward(torch.autograd.Function):
     @staticmethod
     def launch(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
         """The gradients of those of x, scale, shift, noise, noise_strength and bias that are wanted."""
-        parameters, statistics, slopes, (wanted, backend) = others[:5], others[5], others[6:9], others[9:]
+        parameters, statistics, formula = others[:5], others[5], Formula(*others[6:11])
+        wanted, backend = others[11:]
         want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
 
         def partial(asked_for: bool) -> Tensor | None:
-            return statistics.new_empty(x.shape[:2]) if asked_for else None
+            return statistics.new_empty(statistics.shape[1:]) if asked_for else None
 
         dx = torch.empty_like(x) if want_x else None
         # The reduction over channels reads the two plane sums of all of them.
         dscale, dshift = partial(want_scale or want_noise), partial(want_shift or want_noise)
         dbias, dnoise_strength = partial(want_bias), partial(want_strength)
-        dnoise = statistics.new_empty([x.shape[0], 1, *x.shape[2:]]) if want_noise else None
-        arguments = _kernel_arguments(x, parameters, slopes)
+        dnoise = statistics.new_empty([dy.shape[0], 1, *dy.shape[2:]]) if want_noise else None
+        arguments = _kernel_arguments(x, parameters, formula)
         buffers = map(library.address, (dx, dscale, dshift, dbias, dnoise_strength, dnoise))
         library.launch(backend, "adain_backward", x, *arguments, dy.data_ptr(), *_addresses(statistics), *buffers)
         gradients = (
@@ -203,7 +206,7 @@ class AdaINBackward(torch.autograd.Function):
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Any, ops: Any) -> None:
         ctx.save_for_backward(*inputs[:7])
-        ctx.slopes, ctx.wanted = inputs[8:11], inputs[11]
+        ctx.formula, ctx.wanted = Formula(*inputs[8:13]), inputs[13]
         ctx.set_materialize_grads(False)
 
     @staticmethod
@@ -215,10 +218,10 @@ class AdaINBackward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *output_gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         def formula(dy: Tensor, x: Tensor, *parameters: Tensor | None) -> list[Tensor]:
-            return wanted_gradients_reference(dy, x, parameters, ctx.slopes, ctx.wanted)
+            return wanted_gradients_reference(dy, x, parameters, ctx.formula, ctx.wanted)
 
         found = differentiate(formula, ctx.saved_tensors, ctx.needs_input_grad, output_gradients)
-        return (*found, *(None,) * 6)
+        return (*found, *(None,) * 8)
 
 
 # Where the next order of derivatives is found in eager mode; under the name it has in torch.ops.stylegan_fast.

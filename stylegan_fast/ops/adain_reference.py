@@ -6,14 +6,25 @@ The compiled kernels' second and higher derivatives are taken from the gradient 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from stylegan_fast.ops.arguments import acc_dtype, check_image, check_parameter, memory_format, wrong_value
+from stylegan_fast.ops.subpixel import plane_shape, read_through, read_through_adjoint
 
-Slopes = tuple[float, float, float]  # negative_slope, eps, output_negative_slope
 OptionalTensors = tuple[Tensor | None, ...]
+
+
+class Formula(NamedTuple):
+    """The arguments of `adain` that are no tensors, in the order in which the registered ops have them."""
+
+    negative_slope: float = 1.0
+    eps: float = 1e-8
+    output_negative_slope: float = 1.0
+    phases: bool = False
+    blur: bool = False
 
 
 def adain_reference(
@@ -27,33 +38,35 @@ def adain_reference(
     negative_slope: float = 1.0,
     eps: float = 1e-8,
     output_negative_slope: float = 1.0,
+    phases: bool = False,
+    blur: bool = False,
 ) -> Tensor:
     """`adain` in plain PyTorch: arguments, result and errors are the same."""
-    check_arguments(x, scale, shift, noise, noise_strength, bias, eps)
-    return results_reference(
-        x, (scale, shift, noise, noise_strength, bias), (negative_slope, eps, output_negative_slope)
-    )[0]
+    formula = Formula(negative_slope, eps, output_negative_slope, phases, blur)
+    check_arguments(x, scale, shift, noise, noise_strength, bias, formula)
+    return results_reference(x, (scale, shift, noise, noise_strength, bias), formula)[0]
 
 
-def results_reference(x: Tensor, parameters: OptionalTensors, slopes: Slopes) -> tuple[Tensor, Tensor]:
+def results_reference(x: Tensor, parameters: OptionalTensors, formula: Formula) -> tuple[Tensor, Tensor]:
     """y, and as the kernels keep it for the backward ``[2, N, C]``: the mean, relative to the plane's first activation,
     and rstd."""
     scale, shift, noise, noise_strength, bias = parameters
-    negative_slope, eps, output_negative_slope = slopes
     acc = acc_dtype(x.dtype)
-    a = _activate(_before_activation(x, noise, noise_strength, bias), negative_slope)
-    z, mean, rstd = _normalise(a, eps)
+    a = _activate(_before_activation(x, noise, noise_strength, bias, formula), formula.negative_slope)
+    z, mean, rstd = _normalise(a, formula.eps)
     if scale is not None:
         z = z * scale.to(acc)[..., None, None]
     if shift is not None:
         z = z + shift.to(acc)[..., None, None]
-    y = _activate(z, output_negative_slope).to(x.dtype)
+    y = _activate(z, formula.output_negative_slope).to(x.dtype)
     return y.contiguous(memory_format=memory_format(x)), torch.stack([mean, rstd]).flatten(2)
 
 
-def _before_activation(x: Tensor, noise: Tensor | None, noise_strength: Tensor | None, bias: Tensor | None) -> Tensor:
+def _before_activation(
+    x: Tensor, noise: Tensor | None, noise_strength: Tensor | None, bias: Tensor | None, formula: Formula
+) -> Tensor:
     acc = acc_dtype(x.dtype)
-    t = x.to(acc)
+    t = read_through(x.to(acc), formula.phases, formula.blur)
     if noise is not None and noise_strength is not None:
         t = t + noise_strength.to(acc)[:, None, None] * noise.to(acc)
     if bias is not None:
@@ -79,20 +92,20 @@ def _normalise(a: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def wanted_gradients_reference(
-    dy: Tensor, x: Tensor, parameters: OptionalTensors, slopes: Slopes, wanted: Sequence[bool]
+    dy: Tensor, x: Tensor, parameters: OptionalTensors, formula: Formula, wanted: Sequence[bool]
 ) -> list[Tensor]:
     """Those wanted of the gradients of x, scale, shift, noise, noise_strength and bias, in plain PyTorch,
     differentiable in all arguments.
 
     dz = dy * (1 if z >= 0 else output_negative_slope),  s = normalised plane
     da = rstd * scale * (dz - mean_hw(dz) - s * mean_hw(dz * s)),  dt = da * (1 if t >= 0 else negative_slope)
-    dx = dt,  dscale = sum_hw(dz * s),  dshift = sum_hw(dz),  dnoise = sum_c(dt * noise_strength),
-    dnoise_strength = sum_nhw(dt * noise),  dbias = sum_nhw(dt)
+    dx = dt taken back through blur and phases,  dscale = sum_hw(dz * s),  dshift = sum_hw(dz),
+    dnoise = sum_c(dt * noise_strength),  dnoise_strength = sum_nhw(dt * noise),  dbias = sum_nhw(dt)
     """
     scale, shift, noise, noise_strength, bias = parameters
-    negative_slope, eps, output_negative_slope = slopes
+    negative_slope, eps, output_negative_slope, phases, blur = formula
     want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
-    t = _before_activation(x, noise, noise_strength, bias)
+    t = _before_activation(x, noise, noise_strength, bias, formula)
     normalised, _, rstd = _normalise(_activate(t, negative_slope), eps)
     dz = dy.to(t.dtype)
     if output_negative_slope != 1:
@@ -105,7 +118,7 @@ def wanted_gradients_reference(
         da = da * scale[..., None, None]
     dt = da if negative_slope == 1 else torch.where(t >= 0, da, da * negative_slope)
     gradients = (
-        dt.to(x.dtype) if want_x else None,
+        read_through_adjoint(dt, phases, blur).to(x.dtype) if want_x else None,
         projection.sum((2, 3)) if want_scale else None,
         dz.sum((2, 3)) if want_shift else None,
         (dt * noise_strength[:, None, None]).sum(1, keepdim=True)
@@ -124,10 +137,12 @@ def check_arguments(
     noise: Tensor | None,
     noise_strength: Tensor | None,
     bias: Tensor | None,
-    eps: float = 0.0,
+    formula: Formula,
 ) -> None:
     check_image("adain", x)
-    n, c, h, w = x.shape
+    if formula.phases and (x.shape[1] % 4 or x.shape[2] < 1 or x.shape[3] < 1):
+        raise wrong_value("adain", "x", x, "with phases [N, 4 * C, H / 2 + 1, W / 2 + 1]")
+    n, c, h, w = plane_shape(x, formula.phases)
     for name, parameter in (("scale", scale), ("shift", shift)):
         check_parameter("adain", name, parameter, x)
         if parameter is not None and parameter.shape != (c,) and parameter.shape != (n, c):
@@ -142,5 +157,5 @@ def check_arguments(
     if (noise is None) != (noise_strength is None):
         given, missing = ("noise", "noise_strength") if noise_strength is None else ("noise_strength", "noise")
         raise ValueError(f"adain: {missing} must be given together with {given}, got None")
-    if not eps >= 0:
-        raise wrong_value("adain", "eps", eps, "at least 0")
+    if not formula.eps >= 0:
+        raise wrong_value("adain", "eps", formula.eps, "at least 0")

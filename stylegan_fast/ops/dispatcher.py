@@ -17,13 +17,14 @@ from torch import Tensor
 
 from stylegan_fast.ops import library
 from stylegan_fast.ops.adain import AdaIN, AdaINBackward, empty_results
+from stylegan_fast.ops.adain_reference import Formula, results_reference, wanted_gradients_reference
 from stylegan_fast.ops.adain_reference import check_arguments as check_adain
-from stylegan_fast.ops.adain_reference import results_reference, wanted_gradients_reference
 from stylegan_fast.ops.arguments import acc_dtype, check_image, memory_format, wrong_type, wrong_value
 from stylegan_fast.ops.bias_act import BiasAct, BiasActBackward, BiasActSecond
 from stylegan_fast.ops.bias_act_reference import check_arguments as check_bias_act
 from stylegan_fast.ops.bias_act_reference import gradient_reference, second_reference, value_reference
 from stylegan_fast.ops.resampling import Resampling, UpFirDn2d, empty_result, resample_reference
+from stylegan_fast.ops.subpixel import plane_shape
 
 Inputs = tuple[Any, ...]
 
@@ -99,67 +100,64 @@ def _contiguous(parameter: Tensor | None) -> Tensor | None:
 
 
 # ------------------------------------------------------------------------------------------------------------- adain
-def _adain_inputs(
-    x: Tensor,
-    scale: Tensor | None,
-    shift: Tensor | None,
-    noise: Tensor | None,
-    noise_strength: Tensor | None,
-    bias: Tensor | None,
-    *numbers: Any,
-) -> Inputs:
-    check_adain(x, scale, shift, noise, noise_strength, bias)
-    n, c, h, w = x.shape
-    parameters = {"scale": (scale, (n, c)), "shift": (shift, (n, c)), "noise": (noise, (n, 1, h, w))}
-    parameters |= {"noise_strength": (noise_strength, (c,)), "bias": (bias, (c,))}
-    _expect("adain", x, acc_dtype(x.dtype), **parameters)
+def _adain_tensors(x: Tensor, parameters: Sequence[Tensor | None], formula: Formula) -> Inputs:
+    scale, shift, noise, noise_strength, bias = parameters
+    check_adain(x, scale, shift, noise, noise_strength, bias, formula)
+    n, c, h, w = plane_shape(x, formula.phases)
+    expected = {"scale": (scale, (n, c)), "shift": (shift, (n, c)), "noise": (noise, (n, 1, h, w))}
+    expected |= {"noise_strength": (noise_strength, (c,)), "bias": (bias, (c,))}
+    _expect("adain", x, acc_dtype(x.dtype), **expected)
     if noise is not None and noise.stride()[2:] != (w, 1):  # the batch may have any stride
         noise = noise.contiguous()
-    return _dense(x), scale, shift, noise, _contiguous(noise_strength), _contiguous(bias), *numbers
+    return _dense(x), scale, shift, noise, _contiguous(noise_strength), _contiguous(bias)
+
+
+def _adain_inputs(x: Tensor, *others: Any) -> Inputs:
+    return *_adain_tensors(x, others[:5], Formula(*others[5:10])), *others[5:]
 
 
 def _adain_reference(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-    return results_reference(x, others[:5], others[5:8])
+    return results_reference(x, others[:5], Formula(*others[5:10]))
 
 
 def _adain_backward_inputs(dy: Tensor, x: Tensor, *others: Any) -> Inputs:
-    x, *others_left = _adain_inputs(x, *others)
-    parameters, statistics, wanted = others_left[:5], others_left[5], others_left[9]
-    _expect("adain_backward", x, x.dtype, dy=(dy, x.shape))
-    _expect("adain_backward", x, acc_dtype(x.dtype), statistics=(statistics, (2, *x.shape[:2])))
+    statistics, formula, wanted = others[5], Formula(*others[6:11]), others[11]
+    x, *parameters = _adain_tensors(x, others[:5], formula)
+    shape = plane_shape(x, formula.phases)
+    _expect("adain_backward", x, x.dtype, dy=(dy, shape))
+    _expect("adain_backward", x, acc_dtype(x.dtype), statistics=(statistics, (2, *shape[:2])))
     there = [True, *(parameter is not None for parameter in parameters)]
     if len(wanted) != 6 or any(want and not given for want, given in zip(wanted, there, strict=True)):
         raise wrong_value("adain_backward", "wanted", list(wanted), "six bools, False for what is None")
     dy = dy.contiguous(memory_format=memory_format(x))
-    return dy, x, *parameters, statistics.contiguous(), *others_left[6:]
+    return dy, x, *parameters, statistics.contiguous(), *others[6:]
 
 
 def _adain_backward_empty(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
-    statistics, wanted = others[5], others[9]
-    n, c, h, w = x.shape
+    statistics, wanted = others[5], others[11]
+    n, c, h, w = dy.shape
     shapes = [(n, c), (n, c), (n, 1, h, w), (c,), (c,)]
     dx = [torch.empty_like(x)] if wanted[0] else []
     return dx + [statistics.new_empty(shape) for shape, want in zip(shapes, wanted[1:], strict=True) if want]
 
 
 def _adain_backward_reference(dy: Tensor, x: Tensor, *others: Any) -> list[Tensor]:
-    return wanted_gradients_reference(dy, x, others[:5], others[6:9], others[9])
+    return wanted_gradients_reference(dy, x, others[:5], Formula(*others[6:11]), others[11])
 
 
+_FORMULA = "float negative_slope, float eps, float output_negative_slope, bool phases, bool blur"
 _register(
-    "adain(Tensor x, Tensor? scale, Tensor? shift, Tensor? noise, Tensor? noise_strength, Tensor? bias, "
-    "float negative_slope, float eps, float output_negative_slope, str backend) "
-    "-> (Tensor y, Tensor statistics)",
+    f"adain(Tensor x, Tensor? scale, Tensor? shift, Tensor? noise, Tensor? noise_strength, Tensor? bias, {_FORMULA}, "
+    "str backend) -> (Tensor y, Tensor statistics)",
     AdaIN,
     _adain_inputs,
-    lambda x, *_: empty_results(x),
+    lambda x, *others: empty_results(x, others[8]),
     _adain_reference,
     first_output_alone_has_gradient=True,
 )
 _register(
     "adain_backward(Tensor dy, Tensor x, Tensor? scale, Tensor? shift, Tensor? noise, Tensor? noise_strength, "
-    "Tensor? bias, Tensor statistics, float negative_slope, float eps, float output_negative_slope, "
-    "bool[] wanted, str backend) -> Tensor[]",
+    f"Tensor? bias, Tensor statistics, {_FORMULA}, bool[] wanted, str backend) -> Tensor[]",
     AdaINBackward,
     _adain_backward_inputs,
     _adain_backward_empty,

@@ -24,7 +24,7 @@ OPS = torch.ops.stylegan_fast
 def adain_arguments(layout: str = "contiguous") -> tuple[Any, ...]:
     x = laid_out(draw(2, 3, 3, 4).detach(), layout).requires_grad_()
     parameters = (draw(2, 3, seed=1), draw(2, 3, seed=2), draw(2, 1, 3, 4, seed=3), draw(3, seed=4), draw(3, seed=5))
-    return x, *parameters, 0.2, 1e-2, 0.3
+    return x, *parameters, 0.2, 1e-2, 0.3, False, False
 
 
 def bias_act_arguments(act: str, clamp: float = -1.0) -> tuple[Any, ...]:
@@ -47,15 +47,15 @@ def samples(backend: str) -> dict[str, tuple[Any, tuple[Any, ...]]]:
         every = [True] * 6
         backward = (dy, *arguments[:6], statistics, *arguments[6:], every, backend)
         found[f"adain_backward {layout}"] = (OPS.adain_backward, backward)
-    plain = (draw(2, 3, 3, 4), None, None, None, None, None, 1.0, 1e-2, 1.0)
-    found["adain plain"] = (OPS.adain, (*plain, backend))
-    with torch.no_grad():
-        _, statistics = OPS.adain(*plain, backend)
-    wanted = [True, *[False] * 5]
-    found["adain_backward plain"] = (
-        OPS.adain_backward,
-        (draw(2, 3, 3, 4, seed=7), *plain[:6], statistics, *plain[6:], wanted, backend),
-    )
+    for name, phases, blur in (("plain", False, False), ("blurred", False, True), ("blurred phases", True, True)):
+        x = draw(2, 12, 3, 4)
+        plain = (x, None, None, None, None, None, 1.0, 1e-2, 1.0, phases, blur)
+        found[f"adain {name}"] = (OPS.adain, (*plain, backend))
+        with torch.no_grad():
+            y, statistics = OPS.adain(*plain, "reference")
+        dy = draw(*y.shape, seed=7)
+        backward = (dy, *plain[:6], statistics, *plain[6:], [True, *[False] * 5], backend)
+        found[f"adain_backward {name}"] = (OPS.adain_backward, backward)
     for act, clamp in (("linear", -1.0), ("lrelu", 1.1), ("relu", -1.0), ("tanh", -1.0), ("swish", 1.1)):
         x, b, *numbers = bias_act_arguments(act, clamp)
         call = (*numbers, backend)

@@ -154,7 +154,7 @@ def test_autocast_reaches_neither_x_nor_the_parameters_of_a_dispatched_call() ->
 def refused() -> list[tuple[type[Exception], Any, tuple[Any, ...], str]]:
     """Calls of the ops themselves, which would hand a kernel memory that is too small or of another dtype."""
     x, row, plane, both = (torch.zeros(size) for size in [(2, 3, 4, 5), (3,), (2, 3), (2, 2, 3)])
-    slopes = (1.0, 1e-8, 1.0)
+    slopes = (1.0, 1e-8, 1.0, False, False)
     rest = (None, None, None, *slopes)
     f = torch.ones(2, 2)
     fir = (1, 1, 1, 1, 0, 0, 0, 0, False, 1.0)
