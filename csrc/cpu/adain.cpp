@@ -1,6 +1,8 @@
 // adain on the CPU: which pieces of work there are, and which thread count they are worth.
 #include "adain_contiguous.h"
 #include "adain_large.h"
+#include "adain_reading_planes.h"
+#include "adain_reading_small.h"
 #include "adain_small.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
@@ -60,10 +62,83 @@ void with_options(const AdaIN& op, Body body) {
   return body(Constant<false>(), Constant<false>());
 }
 
+bool is_small_to_read(const AdaIN& op, int64_t most) {
+  return op.layout == Layout::contiguous && op.h * op.w <= most;
+}
+
+template <class Pixel>
+Lattice<Pixel> lattice_of(const AdaIN& op, Pixel* x, int64_t n) {
+  const int64_t pixel = op.phases ? 4 * op.c : op.c, row = (op.phases ? op.w / 2 + 1 : op.w) * pixel;
+  return {x ? x + n * (op.phases ? op.h / 2 + 1 : op.h) * row : nullptr, pixel, row, op.c, op.phases};
+}
+
+// Through phases or blur.
+template <class T>
+void forward_read(const AdaINForward& f, int threads) {
+  const AdaIN& op = f.op;
+  if (is_small_to_read(op, small_read_plane)) {
+    over_slabs(op, lane_count<Acc<T>>, threads,
+               [&](int64_t n, int64_t c0, int64_t width) { forward_read_small<T>(f, n, c0, width); });
+  } else if (op.layout == Layout::contiguous) {
+    with_options(op, [&](auto with_noise, auto activated) {
+      parallel(op.n * op.c, op.n * op.c * op.h * op.w, threads,
+               [&](int64_t i) { forward_read_plane<T, with_noise.value, activated.value>(f, i); });
+    });
+  } else {
+    over_slabs(op, slab_width(op, threads), threads, [&](int64_t n, int64_t c0, int64_t width) {
+      Lattice<const T> x = lattice_of(op, static_cast<const T*>(op.x), n);
+      x.first += c0;
+      forward_read_slab<T>(f, ReadSlab<T>(op, x, n, c0, width),
+                           static_cast<T*>(f.y) + n * op.h * op.w * op.c + c0, op.c);
+    });
+  }
+}
+
+template <class T>
+void backward_read(const AdaINBackward& f, int threads) {
+  const AdaIN& op = f.op;
+  const int64_t size = op.h * op.w, elements = op.n * op.c * size;
+  if (is_small_to_read(op, small_read_plane_backward)) {
+    over_slabs(op, lane_count<Acc<T>>, threads,
+               [&](int64_t n, int64_t c0, int64_t width) { backward_read_small<T>(f, n, c0, width); });
+  } else if (op.layout == Layout::contiguous) {
+    with_options(op, [&](auto with_noise, auto activated) {
+      parallel(op.n * op.c, elements, threads,
+               [&](int64_t i) { backward_read_plane<T, with_noise.value, activated.value>(f, i); });
+    });
+  } else {
+    over_slabs(op, slab_width(op, threads), threads, [&](int64_t n, int64_t c0, int64_t width) {
+      Lattice<const T> x = lattice_of(op, static_cast<const T*>(op.x), n);
+      Lattice<T> dx = lattice_of(op, static_cast<T*>(f.dx), n);
+      x.first += c0;
+      if (dx.first) dx.first += c0;
+      backward_read_slab<T>(f, ReadSlab<T>(op, x, n, c0, width),
+                            static_cast<const T*>(f.dy) + n * size * op.c + c0, op.c, dx);
+    });
+  }
+  if (!f.dnoise) return;
+  if (op.layout == Layout::contiguous) {
+    const Parts parts(op.h, op.w, block_size<Acc<T>>);
+    parallel(op.n * parts.count, elements, threads, [&](int64_t i) {
+      noise_gradient_read<T>(f, i / parts.count, parts[i % parts.count]);
+    });
+  } else {
+    const int64_t runs = (size + run_pixels - 1) / run_pixels;
+    parallel(op.n * runs, elements, threads, [&](int64_t i) {
+      const int64_t n = i / runs, start = i % runs * run_pixels;
+      noise_gradient_read<T>(f, lattice_of(op, static_cast<const T*>(op.x), n),
+                             static_cast<const T*>(f.dy) + n * size * op.c, n, start,
+                             smaller(run_pixels, size - start));
+    });
+  }
+}
+
 template <class T>
 void forward(const AdaINForward& f, int threads) {
   const AdaIN& op = f.op;
-  if (is_small(op)) {
+  if (op.phases || op.blur) {
+    forward_read<T>(f, threads);
+  } else if (is_small(op)) {
     over_slabs(op, lane_count<Acc<T>>, threads,
                [&](int64_t n, int64_t c0, int64_t width) { forward_small<T>(f, n, c0, width); });
   } else if (op.layout == Layout::contiguous) {
@@ -105,6 +180,7 @@ void noise_gradient(const AdaINBackward& f, int threads) {
 template <class T>
 void backward(const AdaINBackward& f, int threads) {
   const AdaIN& op = f.op;
+  if (op.phases || op.blur) return backward_read<T>(f, threads);
   if (is_small(op)) {
     over_slabs(op, lane_count<Acc<T>>, threads,
                [&](int64_t n, int64_t c0, int64_t width) { backward_small<T>(f, n, c0, width); });

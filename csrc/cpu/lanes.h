@@ -253,6 +253,24 @@ inline void interleave(Lanes<A> a, Lanes<A> b, Lanes<A>& low, Lanes<A>& high) {
     high = SHUFFLED(a, b, 1, 3);
   }
 }
+// The other way round: a gets the even ones of the lanes of low and high, b the odd ones.
+template <class A>
+inline void separate(Lanes<A> low, Lanes<A> high, Lanes<A>& a, Lanes<A>& b) {
+  using Index [[maybe_unused]] = typename IndexOf<sizeof(A)>::type;
+  if constexpr (lane_count<A> == 16) {
+    a = SHUFFLED(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    b = SHUFFLED(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  } else if constexpr (lane_count<A> == 8) {
+    a = SHUFFLED(low, high, 0, 2, 4, 6, 8, 10, 12, 14);
+    b = SHUFFLED(low, high, 1, 3, 5, 7, 9, 11, 13, 15);
+  } else if constexpr (lane_count<A> == 4) {
+    a = SHUFFLED(low, high, 0, 2, 4, 6);
+    b = SHUFFLED(low, high, 1, 3, 5, 7);
+  } else {
+    a = SHUFFLED(low, high, 0, 2);
+    b = SHUFFLED(low, high, 1, 3);
+  }
+}
 #undef SHUFFLED
 
 // Rows become columns. Interleaving the rows with those half the square away turns the numbers' places, written in

@@ -49,7 +49,8 @@ class LayerEpilogue(nn.Module):
 
     ::
 
-        t = x + noise_strength[c] * noise[n, 0, h, w] + bias[c]
+        v = x, or with `blur` x correlated with outer([1, 2, 1], [1, 2, 1]) / 16, zeros beyond the border
+        t = v + noise_strength[c] * noise[n, 0, h, w] + bias[c]
         a = t if t >= 0 else negative_slope * t
         s = affine(w)                                   [N, 2C]: first C scale, last C shift
         y = (1 + s[:, :C]) * (a - mean_hw(a)) / sqrt(var_hw(a) + eps) + s[:, C:]        (biased variance)
@@ -63,6 +64,7 @@ class LayerEpilogue(nn.Module):
         use_noise: have noise inputs.
         negative_slope: slope of the activation below zero.
         eps: added to the variance.
+        blur: blur x first, as after an up-convolution; costs no pass over memory of its own.
 
     Shapes: x ``[N, channels, H, W]``, w ``[N, w_dim]``, noise ``[N or 1, 1, H, W]`` or None for no noise -> y of the
     shape, dtype and memory format of x.
@@ -82,9 +84,11 @@ class LayerEpilogue(nn.Module):
         use_noise: bool = True,
         negative_slope: float = LEAKY_SLOPE,
         eps: float = 1e-8,
+        blur: bool = False,
     ) -> None:
         super().__init__()
         self.channels = channels
+        self.blur = blur
         self.negative_slope = negative_slope
         self.eps = eps
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -104,10 +108,11 @@ class LayerEpilogue(nn.Module):
             bias=self.bias,
             negative_slope=self.negative_slope,
             eps=self.eps,
+            blur=self.blur,
         )
 
     def extra_repr(self) -> str:
         return (
             f"{self.channels}, use_noise={self.noise_strength is not None}, "
-            f"negative_slope={self.negative_slope:g}, eps={self.eps:g}"
+            f"negative_slope={self.negative_slope:g}, eps={self.eps:g}, blur={self.blur}"
         )

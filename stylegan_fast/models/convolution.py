@@ -9,23 +9,21 @@ from stylegan_fast.layers import Blur, EqualConv2d
 
 
 class UpConv2d(EqualConv2d):
-    """Nearest-neighbour x2, 3x3 convolution, blur [1, 2, 1]; no bias: ``blur(conv(up(x)))``.
+    """Nearest-neighbour x2, 3x3 convolution; no bias: ``conv(up(x))``.
 
-    Shapes: x ``[N, in_channels, H, W]`` -> y ``[N, out_channels, 2H, 2W]``.
+    The blur that follows an up-convolution in StyleGAN is part of the epilogue: ``LayerEpilogue(..., blur=True)``.
+
+    Shapes: x ``[N, in_channels, H, W]`` -> y ``[N, out_channels, 2H, 2W]``, not blurred.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, bias=False, gain=math.sqrt(2))
-        self.blur = Blur()
 
     def convolve(self, x: Tensor) -> Tensor:
         # The same sum as one transposed convolution: 16 multiplications per input pixel instead of 36, no enlarged
         # tensor. It turns the kernel by 180 degrees, so the kernel is turned before.
         kernel = _sum_of_shifts(self.scaled_weight().flip(2, 3)).transpose(0, 1).to(x.dtype)
         return functional.conv_transpose2d(x, kernel, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.blur(self.convolve(x))
 
 
 class DownConv2d(EqualConv2d):

@@ -14,7 +14,7 @@ NOISE_MODES = ("random", "const", "none")
 
 class SynthesisLayer(nn.Module):
     """One style layer: a convolution (none after the learned constant), then the epilogue of noise, bias, activation,
-    normalisation and style.
+    normalisation and style; after an up-convolution the epilogue blurs first.
 
     `noise_const` [1, 1, resolution, resolution] is the map used for every sample in noise mode "const".
     """
@@ -25,7 +25,7 @@ class SynthesisLayer(nn.Module):
         super().__init__()
         self.resolution = resolution
         self.conv = conv
-        self.epilogue = LayerEpilogue(channels, w_dim)
+        self.epilogue = LayerEpilogue(channels, w_dim, blur=isinstance(conv, UpConv2d))
         self.register_buffer("noise_const", torch.randn(1, 1, resolution, resolution))
 
     def forward(self, x: Tensor, w: Tensor, noise_mode: str, noise_generator: torch.Generator | None) -> Tensor:

@@ -37,12 +37,6 @@ def hwio(weight: np.ndarray) -> Tensor:
     return torch.from_numpy(weight).permute(3, 2, 0, 1)
 
 
-def up_conv_without_blur() -> nn.Module:
-    layer = UpConv2d(5, 7)
-    layer.blur = nn.Identity()
-    return layer
-
-
 def down_conv_without_blur_and_activation() -> nn.Module:
     layer = DownConv2d(5, 7)
     layer.blur = nn.Identity()
@@ -58,7 +52,7 @@ def with_weight(layer: nn.Module, weight: Tensor) -> nn.Module:
 
 def up_conv(v: dict[str, np.ndarray], rotated: bool) -> nn.Module:
     weight = hwio(v["weight"])
-    return with_weight(up_conv_without_blur(), weight.flip(2, 3) if rotated else weight)
+    return with_weight(UpConv2d(5, 7), weight.flip(2, 3) if rotated else weight)
 
 
 def conv(v: dict[str, np.ndarray], kernel: int, out: int, gain: float) -> nn.Module:

@@ -12,6 +12,7 @@ from stylegan_fast import layers
 LAYERS = {
     "AdaIN": (lambda: layers.AdaIN(6, 5), True),
     "LayerEpilogue": (lambda: layers.LayerEpilogue(6, 5), True),
+    "LayerEpilogue with blur": (lambda: layers.LayerEpilogue(6, 5, blur=True), True),
     "NoiseInjection": (lambda: layers.NoiseInjection(6), False),
     "InstanceNorm2d": (lambda: layers.InstanceNorm2d(6, affine=True), False),
     "FusedLeakyReLU": (lambda: layers.FusedLeakyReLU(6), False),
@@ -59,7 +60,7 @@ def test_layer_keeps_dtype_and_layout_with_float32_parameters(
     expected = run(layer, inputs)
     layer = layer.float().to(memory_format=memory_format)
     x = inputs[0].to(dtype).contiguous(memory_format=memory_format)
-    out = run(layer, [x, *(w.float() if name == "LayerEpilogue" else w.to(dtype) for w in inputs[1:])])
+    out = run(layer, [x, *(w.float() if name.startswith("LayerEpilogue") else w.to(dtype) for w in inputs[1:])])
     assert out.dtype == dtype
     assert out.is_contiguous(memory_format=memory_format)
     # One rounding of inputs and weights and one of the output each lose eps/2 of the largest magnitude, convolutions
@@ -87,7 +88,7 @@ def test_layer_has_correct_first_and_second_derivatives(name: str, backend: str)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layer_accepts_an_empty_batch(name: str, backend: str) -> None:
     layer, inputs = example(name)
-    if name in ("LayerEpilogue", "NoiseInjection"):
+    if name in ("LayerEpilogue", "LayerEpilogue with blur", "NoiseInjection"):
         out = layer(*(x[:0] for x in inputs), noise=torch.zeros(1, 1, 8, 8, dtype=torch.float64))
     else:
         out = layer(*(x[:0] for x in inputs))
@@ -146,6 +147,15 @@ def test_epilogue_is_its_formula(backend: str) -> None:
     scale, shift = layer.affine(w)[:, :, None, None].chunk(2, dim=1)
     normalised = functional.instance_norm(functional.leaky_relu(t, 0.2), eps=1e-8)
     torch.testing.assert_close(layer(x, w, noise), normalised * (1 + scale) + shift, rtol=1e-9, atol=1e-9)
+
+
+def test_epilogue_with_blur_is_the_epilogue_of_the_blurred(backend: str) -> None:
+    layer, (x, w) = example("LayerEpilogue with blur")
+    noise = torch.randn(4, 1, 8, 8, dtype=torch.float64)
+    plain = layers.LayerEpilogue(6, 5).double()
+    plain.load_state_dict(layer.state_dict())
+    expected = plain(layers.Blur().double()(x), w, noise)
+    torch.testing.assert_close(layer(x, w, noise), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_epilogue_of_a_constant_plane_is_its_shift(backend: str) -> None:
@@ -253,7 +263,7 @@ def test_stddev_refuses_channels_it_cannot_divide() -> None:
 
 @pytest.mark.parametrize("name", [*LAYERS, "EqualLinear"])
 def test_docstring_states_formula_gain_and_use(name: str) -> None:
-    text = getattr(layers, name).__doc__
+    text = getattr(layers, name.split()[0]).__doc__
     assert "::" in text
     assert "gain" in text.lower()
     assert text.count(">>> ") in (2, 3, 4)

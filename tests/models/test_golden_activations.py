@@ -50,6 +50,8 @@ def epilogue_step(layer: SynthesisLayer, step: str, calls: Calls) -> Tensor:
     """A step of the fused epilogue, done alone on the same input with the same parameters."""
     epilogue = layer.epilogue
     (x, w, noise), out = calls[epilogue]
+    if epilogue.blur:
+        x = Blur().to(x.dtype)(x)
     inject = NoiseInjection(epilogue.channels)
     inject.strength = epilogue.noise_strength
     noisy = inject(x, noise)
@@ -87,11 +89,13 @@ def synthesis_activation(network: Generator, key: str, calls: Calls) -> Tensor:
     layer = synthesis.block(int(match[1])).get_submodule(LAYERS[match[2]])
     step = match[3]
     if match[2] == "Conv0_up" and step in ("upscale2d", "conv2d", "upscale2d_conv2d", "blur2d"):
-        (x,), blurred = calls[layer.conv]
+        (x,), convolved = calls[layer.conv]
         enlarged = Upsample().to(x.dtype)(x)
         if step == "upscale2d":
             return enlarged
-        return blurred if step == "blur2d" else EqualConv2d.convolve(layer.conv, enlarged)
+        if step == "blur2d":
+            return Blur().to(x.dtype)(convolved)
+        return convolved if step == "upscale2d_conv2d" else EqualConv2d.convolve(layer.conv, enlarged)
     if step == "conv2d":
         return calls[layer.conv][1]
     return epilogue_step(layer, step, calls)

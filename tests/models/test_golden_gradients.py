@@ -13,6 +13,7 @@ from torch import Tensor
 from stylegan_fast.interop import official
 from stylegan_fast.layers import LayerEpilogue
 from stylegan_fast.models import Generator
+from stylegan_fast.ops.subpixel import read_through
 from tests import golden_data as golden
 
 NAME = "gradients_r64"
@@ -26,10 +27,15 @@ def run(dtype: torch.dtype, lod: float, pushes: Pushes) -> tuple[Tensor, dict[st
 
     def push_and_record(name: str, epilogue: LayerEpilogue, arguments: tuple[Tensor, Tensor, Tensor]) -> tuple:
         x, w, noise = arguments
-        x = x + pushes.get(name, torch.zeros(1)).to(dtype)
         strength, bias = epilogue.noise_strength[:, None, None], epilogue.bias[:, None, None]
-        inputs[name] = (x + strength * noise + bias).detach().double()
-        return x, w, noise
+        v = read_through(x, phases=False, blurred=epilogue.blur)
+        if name not in pushes:
+            inputs[name] = (v + strength * noise + bias).detach().double()
+            return x, w, noise
+        epilogue.blur = False  # what is pushed lies behind the blur
+        v = v + pushes[name].to(dtype)
+        inputs[name] = (v + strength * noise + bias).detach().double()
+        return v, w, noise
 
     for name, module in network.named_modules():
         if isinstance(module, LayerEpilogue):
