@@ -1,5 +1,6 @@
 // adain on the CPU: which pieces of work there are, and which thread count they are worth.
 #include "adain_contiguous.h"
+#include "adain_large.h"
 #include "adain_reading_planes.h"
 #include "adain_reading_small.h"
 #include "adain_small.h"
@@ -35,6 +36,22 @@ void over_planes(const AdaIN& op, int threads, Body body) {
   });
 }
 
+// Calls body(index, share) for every plane that does not stay in the cache; `share` threads are to work on it. Threads
+// share planes only where there are fewer of them: they wait for one another twice a plane, and while other processes
+// kept the machine busy, 64 planes of 1024x1024 took 5 times as long.
+template <class Body>
+void over_large_planes(const AdaIN& op, int threads, Body body) {
+  const int64_t planes = op.n * op.c, size = op.h * op.w;
+  if (planes >= threads)
+    return parallel(planes, planes * size, threads, [&](int64_t i) { body(i, 1); });
+  for (int64_t i = 0; i < planes; ++i) body(i, threads);
+}
+
+template <class T>
+bool is_large(const AdaIN& op) {
+  return op.h * op.w > kept_size<Acc<T>>;
+}
+
 // Calls body(with_noise, activated): whether there is noise, and whether the output has an activation.
 template <class Body>
 void with_options(const AdaIN& op, Body body) {
@@ -45,8 +62,9 @@ void with_options(const AdaIN& op, Body body) {
   return body(Constant<false>(), Constant<false>());
 }
 
-// Through phases or blur, which make a plane worth transposing up to more pixels.
-bool is_small_to_read(const AdaIN& op) { return op.layout == Layout::contiguous && op.h * op.w <= small_read_plane; }
+bool is_small_to_read(const AdaIN& op, int64_t most) {
+  return op.layout == Layout::contiguous && op.h * op.w <= most;
+}
 
 template <class Pixel>
 Lattice<Pixel> lattice_of(const AdaIN& op, Pixel* x, int64_t n) {
@@ -54,10 +72,11 @@ Lattice<Pixel> lattice_of(const AdaIN& op, Pixel* x, int64_t n) {
   return {x ? x + n * (op.phases ? op.h / 2 + 1 : op.h) * row : nullptr, pixel, row, op.c, op.phases};
 }
 
+// Through phases or blur.
 template <class T>
 void forward_read(const AdaINForward& f, int threads) {
   const AdaIN& op = f.op;
-  if (is_small_to_read(op)) {
+  if (is_small_to_read(op, small_read_plane)) {
     over_slabs(op, lane_count<Acc<T>>, threads,
                [&](int64_t n, int64_t c0, int64_t width) { forward_read_small<T>(f, n, c0, width); });
   } else if (op.layout == Layout::contiguous) {
@@ -79,7 +98,7 @@ template <class T>
 void backward_read(const AdaINBackward& f, int threads) {
   const AdaIN& op = f.op;
   const int64_t size = op.h * op.w, elements = op.n * op.c * size;
-  if (is_small_to_read(op) && op.h * op.w <= 64) {
+  if (is_small_to_read(op, small_read_plane_backward)) {
     over_slabs(op, lane_count<Acc<T>>, threads,
                [&](int64_t n, int64_t c0, int64_t width) { backward_read_small<T>(f, n, c0, width); });
   } else if (op.layout == Layout::contiguous) {
@@ -124,9 +143,15 @@ void forward(const AdaINForward& f, int threads) {
                [&](int64_t n, int64_t c0, int64_t width) { forward_small<T>(f, n, c0, width); });
   } else if (op.layout == Layout::contiguous) {
     with_options(op, [&](auto with_noise, auto activated) {
-      over_planes<Acc<T>>(op, threads, [&](int64_t first, int64_t planes) {
-        forward_planes<T, with_noise.value, activated.value>(f, first, planes);
-      });
+      if (is_large<T>(op)) {
+        over_large_planes(op, threads, [&](int64_t index, int share) {
+          forward_large<T, with_noise.value, activated.value>(f, index, share);
+        });
+      } else {
+        over_planes<Acc<T>>(op, threads, [&](int64_t first, int64_t planes) {
+          forward_planes<T, with_noise.value, activated.value>(f, first, planes);
+        });
+      }
     });
   } else {
     over_slabs(op, slab_width(op, threads), threads, [&](int64_t n, int64_t c0, int64_t width) {
@@ -161,9 +186,15 @@ void backward(const AdaINBackward& f, int threads) {
                [&](int64_t n, int64_t c0, int64_t width) { backward_small<T>(f, n, c0, width); });
   } else if (op.layout == Layout::contiguous) {
     with_options(op, [&](auto with_noise, auto activated) {
-      over_planes<Acc<T>>(op, threads, [&](int64_t first, int64_t planes) {
-        backward_planes<T, with_noise.value, activated.value>(f, first, planes);
-      });
+      if (is_large<T>(op)) {
+        over_large_planes(op, threads, [&](int64_t index, int share) {
+          backward_large<T, with_noise.value, activated.value>(f, index, share);
+        });
+      } else {
+        over_planes<Acc<T>>(op, threads, [&](int64_t first, int64_t planes) {
+          backward_planes<T, with_noise.value, activated.value>(f, first, planes);
+        });
+      }
     });
   } else {
     over_slabs(op, slab_width(op, threads), threads, [&](int64_t n, int64_t c0, int64_t width) {

@@ -1,297 +1,27 @@
-// adain on the CPU, [N][C][H][W]: a piece of work is a plane, of which a register holds neighbouring pixels.
-//
-// The loops are functions of values and plain pointers: what they read through a reference, the compiler would have to
-// read again after every store.
+// adain on the CPU, [N][C][H][W]: planes that stay in the cache. A piece of work is a group of them.
 #pragma once
 
-#include "adain.h"
-#include "lanes.h"
+#include "adain_plane.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
-// Registers a sum is spread over. An addition waits for the one before it; with 16 registers AVX2 would run out of them.
-constexpr int64_t spread = register_bytes == 64 ? 2 : 4;
-
-// Elements summed in the accumulation type before the sum goes on in double: 64 additions in every lane. With 128,
-// AVX2's dbias of a 127x129 plane was 1.2 times as far off as its test allows.
+// Elements of a plane whose activated values stay in the second-level cache until they are written: up to 128x128.
 template <class A>
-constexpr int64_t block_size = 64 * spread * lane_count<A>;
-
-// Bytes of activated values that stay in the cache until they are written: those of a whole plane up to 128x128, on the
-// second level. Of a larger plane, which is read again in any case, as many as the first level keeps.
-constexpr int64_t kept_bytes = 65536, kept_bytes_of_larger = 16384;
-
-// Calls body(i, s, width) for every register full of elements, s being the part of a spread sum it belongs to. Only the
-// last may have fewer than lane_count elements.
-template <class A, class Body>
-inline void over_registers(int64_t count, Body body) {
-  constexpr int64_t lanes = lane_count<A>;
-  int64_t i = 0;
-  for (; i + spread * lanes <= count; i += spread * lanes) {
-#pragma GCC unroll 4
-    for (int64_t s = 0; s < spread; ++s) body(i + s * lanes, s, lanes);
-  }
-  for (; i + lanes <= count; i += lanes) body(i, 0, lanes);
-  if (i < count) body(i, 0, count - i);
-}
-
-template <class A>
-struct SpreadSum {
-  Lanes<A> parts[spread] = {};
-
-  A total() const {
-    if constexpr (spread == 2) return sum_of<A>(parts[0] + parts[1]);
-    return sum_of<A>((parts[0] + parts[1]) + (parts[spread - 2] + parts[spread - 1]));
-  }
-};
-
-// t of the elements of a plane: the value before the activation.
-template <class T, bool with_noise>
-struct Before {
-  using A = Acc<T>;
-  using V = Lanes<A>;
-  const T* x;
-  const A* noise;
-  V strength, bias;
-
-  INLINED V operator()(int64_t i, int64_t width) const {
-    V t, map;
-    get<A>(x + i, width, t);
-    if constexpr (with_noise) {
-      get<A>(noise + i, width, map);
-      t = fused(strength, map, t);
-    }
-    return t + bias;
-  }
-};
-
-// One plane's constants, each in every lane; `normalised = ((a - pivot) - mean) * rstd`.
-template <class A>
-struct Normalisation {
-  using V = Lanes<A>;
-  V slope, output_slope;
-  V pivot, mean, rstd, shift;
-  V gain;               // scale * rstd
-  V mean_dz, mean_dzs;  // of dz, and of dz * normalised
-
-  INLINED V from_pivot(V t) const { return (t >= A(0) ? t : t * slope) - pivot; }
-  // The gradient before the activation of the output.
-  template <bool activated>
-  INLINED V dz(V centred, V dy) const {
-    if constexpr (!activated) return dy;
-    return fused(centred, gain, shift) >= A(0) ? dy : dy * output_slope;
-  }
-  template <bool activated>
-  INLINED V dt(V t, V dy) const {
-    const V centred = from_pivot(t) - mean;
-    const V da = fused(centred * rstd, -mean_dzs, dz<activated>(centred, dy) - mean_dz) * gain;
-    return t >= A(0) ? da : da * slope;
-  }
-};
-
-template <class A>
-struct TwoSums {
-  A first = 0, second = 0;
-};
-
-// d = a - pivot; returns its sum. Meanwhile asks for `soon` to be brought into the cache, as the other loops do: planes are
-// read and written in turns too long for the processor to foresee the next. Null: nothing.
-template <class A, class Input, class T>
-INLINED A centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT d, const T* soon) {
-  SpreadSum<A> sum;
-  over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
-    if (soon) __builtin_prefetch(soon + start + i, 1, 3);
-    const Lanes<A> here = first_lanes<A>(k.from_pivot(t(start + i, width)), width);
-    put<A>(here, width, d + i);
-    sum.parts[s] += here;
-  });
-  return sum.total();
-}
-
-// The sums of the deviations from `mean` and of their squares.
-template <class A>
-INLINED TwoSums<A> deviations(const A* RESTRICT d, int64_t count, A mean) {
-  SpreadSum<A> rest, squares;
-  const Lanes<A> means = all_lanes(mean);
-  over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
-    Lanes<A> here;
-    get<A>(d + i, width, here);
-    here = first_lanes<A>(here - means, width);
-    rest.parts[s] += here;
-    squares.parts[s] = fused(here, here, squares.parts[s]);
-  });
-  return {rest.total(), squares.total()};
-}
-
-// y, from the `kept` values of [start, start + count) where there are any.
-template <bool activated, class T, class Input>
-INLINED void normalise(Input t, const Acc<T>* RESTRICT kept, int64_t start, int64_t count, Normalisation<Acc<T>> k,
-               T* RESTRICT y, const T* soon, bool past_cache) {
-  using A = Acc<T>;
-  over_registers<A>(count, [&](int64_t i, int64_t, int64_t width) INLINED_BODY {
-    if (soon) __builtin_prefetch(soon + start + i, 0, 3);
-    Lanes<A> d;
-    if (kept)
-      get<A>(kept + i, width, d);
-    else
-      d = k.from_pivot(t(start + i, width));
-    const Lanes<A> z = fused(d - k.mean, k.gain, k.shift);
-    const Lanes<A> out = activated ? (z >= A(0) ? z : z * k.output_slope) : z;
-    if (past_cache && width == lane_count<A>)
-      stream<A>(out, y + start + i);
-    else
-      put<A>(out, width, y + start + i);
-  });
-}
-
-// The sums of dz and of dz * normalised.
-template <bool activated, class T, class Input>
-INLINED TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start, int64_t count, Normalisation<Acc<T>> k,
-                                   const T* soon) {
-  using A = Acc<T>;
-  SpreadSum<A> sum, with_normalised;
-  over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
-    if (soon) __builtin_prefetch(soon + start + i, 1, 3);
-    Lanes<A> grad;
-    get<A>(dy + start + i, width, grad);
-    const Lanes<A> centred = first_lanes<A>(k.from_pivot(t(start + i, width)) - k.mean, width);
-    const Lanes<A> dz = k.template dz<activated>(centred, grad);
-    sum.parts[s] += dz;  // zero in lanes without an element, as dy is
-    with_normalised.parts[s] = fused(dz, centred * k.rstd, with_normalised.parts[s]);
-  });
-  return {sum.total(), with_normalised.total()};
-}
-
-// dt, and the sums of dt and of dt * noise. dt may be null: not wanted.
-template <bool activated, class T, bool with_noise>
-INLINED TwoSums<Acc<T>> gradient(Before<T, with_noise> t, const T* RESTRICT dy, int64_t start, int64_t count,
-                         Normalisation<Acc<T>> k, T* RESTRICT dt, int64_t to_next,
-                                 bool past_cache) {
-  using A = Acc<T>;
-  SpreadSum<A> sum, with_map;
-  over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
-    Lanes<A> grad, map;
-    if (to_next) {
-      __builtin_prefetch(t.x + to_next + start + i, 0, 3);
-      __builtin_prefetch(dy + to_next + start + i, 0, 3);
-    }
-    get<A>(dy + start + i, width, grad);
-    const Lanes<A> here = first_lanes<A>(k.template dt<activated>(t(start + i, width), grad), width);
-    if (past_cache && width == lane_count<A>)
-      stream<A>(here, dt + start + i);
-    else if (dt)
-      put<A>(here, width, dt + start + i);
-    sum.parts[s] += here;
-    if constexpr (with_noise) {
-      get<A>(t.noise + start + i, width, map);
-      with_map.parts[s] = fused(here, map, with_map.parts[s]);
-    }
-  });
-  return {sum.total(), with_map.total()};
-}
-
-// sum += strength * dt
-template <bool activated, class T, bool with_noise>
-void add_scaled_gradient(Before<T, with_noise> t, const T* RESTRICT dy, int64_t start, int64_t count,
-                         Normalisation<Acc<T>> k, Acc<T>* RESTRICT sum) {
-  using A = Acc<T>;
-  over_registers<A>(count, [&](int64_t i, int64_t, int64_t width) INLINED_BODY {
-    Lanes<A> grad, so_far;
-    get<A>(dy + start + i, width, grad);
-    get<A>(sum + i, width, so_far);
-    put<A>(fused(k.template dt<activated>(t(start + i, width), grad), t.strength, so_far), width, sum + i);
-  });
-}
-
-// What a plane is called with: all but its statistics.
-template <class T, bool with_noise>
-struct Plane {
-  using A = Acc<T>;
-  int64_t n, c, index, size;
-  Before<T, with_noise> t;
-
-  Plane(const AdaIN& op, int64_t index) : n(index / op.c), c(index % op.c), index(index), size(op.h * op.w) {
-    t.x = static_cast<const T*>(op.x) + index * size;
-    t.noise = with_noise ? static_cast<const A*>(op.noise) + n * op.noise_stride_n : nullptr;
-    t.bias = all_lanes(channel<A>(op.bias, c, 0));
-    t.strength = all_lanes(channel<A>(op.noise_strength, c, 0));
-  }
-
-  Normalisation<A> constants(const AdaIN& op) const {
-    Normalisation<A> k{};
-    k.slope = all_lanes(static_cast<A>(op.negative_slope));
-    k.output_slope = all_lanes(static_cast<A>(op.output_negative_slope));
-    k.pivot = all_lanes(k.from_pivot(t(0, smaller(lane_count<A>, size)))[0]);
-    return k;
-  }
-  void set_statistics(const AdaIN& op, A mean, A rstd, Normalisation<A>& k) const {
-    k.mean = all_lanes(mean);
-    k.rstd = all_lanes(rstd);
-    k.shift = all_lanes(parameter<A>(op.shift, n, c, 0));
-    k.gain = all_lanes(parameter<A>(op.scale, n, c, 1) * rstd);
-  }
-};
-
-// Results this long leave the cache before anybody reads them. Measured, one thread: 128x128 to 1024x1024, batch 4, 1.1 to
-// 1.3 times as fast into memory written before, as fast into fresh pages.
-constexpr int64_t bytes_past_cache = 32 << 20;
-template <class T>
-bool goes_past_cache(const AdaIN& op, const T* plane) {
-  const int64_t bytes = op.n * op.c * op.h * op.w * static_cast<int64_t>(sizeof(T));
-  return plane && bytes >= bytes_past_cache && reinterpret_cast<uintptr_t>(plane) % (sizeof(T) * lane_count<Acc<T>>) == 0;
-}
-
-// Calls body(start, count) for the blocks of [from, to).
-template <class A, class Body>
-inline void over_blocks_of(int64_t from, int64_t to, Body body) {
-  for (int64_t start = from; start < to; start += block_size<A>) body(start, smaller(block_size<A>, to - start));
-}
-// From the end, which a first walk has left in the cache where the plane does not fit whole.
-template <class A, class Body>
-inline void over_blocks_reversed(int64_t size, Body body) {
-  for (int64_t start = (size - 1) / block_size<A> * block_size<A>; start >= 0; start -= block_size<A>)
-    body(start, smaller(block_size<A>, size - start));
-}
+constexpr int64_t kept_size = 65536 / static_cast<int64_t>(sizeof(A));
 
 // How many planes are done together: what is one number per plane is then computed for all of them at once, and the
 // processor need not wait for one plane's sums before it begins the next.
 constexpr int64_t most_together = 16;
 template <class A>
 int64_t planes_together(int64_t size) {
-  constexpr int64_t elements = kept_bytes_of_larger / sizeof(A);
-  return size * most_together <= elements ? most_together : size < elements ? elements / size : 1;
+  return size * most_together <= part_size<A> ? most_together : size < part_size<A> ? part_size<A> / size : 1;
 }
 
 // The mean and the squared deviations of planes, as `Moments::merge_block` takes them from a block.
 struct PlaneMoments {
   double mean[most_together], rest[most_together], squares[most_together];
 };
-
-// d = a - pivot of a plane that fits goes to `kept`; of a larger one that of its last `kept_part` elements does.
-template <class A>
-constexpr int64_t kept_whole = kept_bytes / sizeof(A);
-template <class A>
-constexpr int64_t kept_part = kept_bytes_of_larger / sizeof(A);
-template <class A>
-int64_t first_kept(int64_t size) {
-  return size <= kept_whole<A> ? 0 : (size - 1) / kept_part<A> * kept_part<A>;
-}
-
-template <class A, class Input, class T>
-void add_moments(Input t, int64_t from, int64_t to, const Normalisation<A>& k, A* kept, const T* y, Moments& moments) {
-  Sum sum, rest, squares;
-  over_blocks_of<A>(from, to, [&](int64_t start, int64_t count) {
-    sum.add(centre(t, start, count, k, kept + start - from, y));
-  });
-  const A mean = static_cast<A>(sum.total() / static_cast<double>(to - from));
-  over_blocks_of<A>(from, to, [&](int64_t start, int64_t count) {
-    const TwoSums<A> sums = deviations(kept + start - from, count, mean);
-    rest.add(sums.first);
-    squares.add(sums.second);
-  });
-  moments.merge_block(to - from, mean, rest.total(), squares.total());
-}
 
 // Planes of one block: the sums of all of them first, for one plane's deviations wait for its mean.
 template <class T, bool with_noise>
@@ -314,13 +44,8 @@ void moments_of_blocks(const AdaIN& op, int64_t first, int64_t planes, Acc<T>* k
 template <class T, bool with_noise>
 void moments_of_plane(const Plane<T, with_noise>& plane, const AdaIN& op, Acc<T>* kept, const T* y, int64_t i,
                       PlaneMoments& found) {
-  using A = Acc<T>;
-  const Normalisation<A> k = plane.constants(op);
-  const bool fits = plane.size <= kept_whole<A>;
-  const int64_t step = fits ? plane.size : kept_part<A>;
   Moments moments;
-  for (int64_t start = 0; start < plane.size; start += step)
-    add_moments(plane.t, start, smaller(start + step, plane.size), k, kept, fits ? y : nullptr, moments);
+  add_moments(plane.t, 0, plane.size, plane.constants(op), kept, y, moments);
   found.mean[i] = moments.mean();
   found.rest[i] = 0;
   found.squares[i] = moments.deviations;
@@ -329,8 +54,8 @@ void moments_of_plane(const Plane<T, with_noise>& plane, const AdaIN& op, Acc<T>
 template <class T, bool with_noise, bool activated>
 void forward_planes(const AdaINForward& f, int64_t first, int64_t planes) {
   using A = Acc<T>;
-  alignas(64) A kept[kept_whole<A>];
-  const int64_t size = f.op.h * f.op.w, last = first_kept<A>(size);
+  alignas(64) A kept[kept_size<A>];
+  const int64_t size = f.op.h * f.op.w;
   T* const y = static_cast<T*>(f.y) + first * size;
   PlaneMoments moments;
   if (size <= block_size<A>) {
@@ -354,11 +79,7 @@ void forward_planes(const AdaINForward& f, int64_t first, int64_t planes) {
     Normalisation<A> k = plane.constants(f.op);
     plane.set_statistics(f.op, mean[i], rstd[i], k);
     const bool past_cache = goes_past_cache(f.op, y + i * size);
-    const T* next = last ? nullptr : plane.t.x + planes * size;
-    normalise<activated>(plane.t, kept + i * size, last, size - last, k, y + i * size, next, past_cache);
-    over_blocks_reversed<A>(last, [&](int64_t start, int64_t count) {
-      normalise<activated, T>(plane.t, nullptr, start, count, k, y + i * size, nullptr, past_cache);
-    });
+    normalise<activated>(plane.t, kept + i * size, 0, size, k, y + i * size, plane.t.x + planes * size, past_cache);
   }
   finish_streams();
 }
@@ -369,13 +90,12 @@ void backward_planes(const AdaINBackward& f, int64_t first, int64_t planes) {
   const int64_t size = f.op.h * f.op.w;
   const T* dy = static_cast<const T*>(f.dy) + first * size;
   T* const dx = f.dx ? static_cast<T*>(f.dx) + first * size : nullptr;
-  const bool fits = size <= kept_whole<A>;
   A mean_dz[most_together], mean_dzs[most_together];
   for (int64_t i = 0; i < planes; ++i) {
     const Plane<T, with_noise> plane(f.op, first + i);
     Normalisation<A> k = plane.constants(f.op);
-    plane.set_statistics(f.op, static_cast<const A*>(f.mean)[plane.index], static_cast<const A*>(f.rstd)[plane.index], k);
-    const T* soon = dx && fits ? dx + i * size : nullptr;
+    plane.set_statistics(f.op, f.mean, f.rstd, k);
+    const T* soon = dx ? dx + i * size : nullptr;
     Sum sum_dz, sum_dzs;
     over_blocks_of<A>(0, size, [&](int64_t start, int64_t count) {
       const TwoSums<A> sums = sums_of_dz<activated>(plane.t, dy + i * size, start, count, k, soon);
@@ -391,14 +111,14 @@ void backward_planes(const AdaINBackward& f, int64_t first, int64_t planes) {
   for (int64_t i = 0; i < planes; ++i) {
     const Plane<T, with_noise> plane(f.op, first + i);
     Normalisation<A> k = plane.constants(f.op);
-    plane.set_statistics(f.op, static_cast<const A*>(f.mean)[plane.index], static_cast<const A*>(f.rstd)[plane.index], k);
+    plane.set_statistics(f.op, f.mean, f.rstd, k);
     k.mean_dz = all_lanes(mean_dz[i]);
     k.mean_dzs = all_lanes(mean_dzs[i]);
     T* const to = dx ? dx + i * size : nullptr;
     const bool past_cache = goes_past_cache(f.op, to);
-    const int64_t to_next = fits ? planes * size : 0;
+    const int64_t to_next = planes * size;
     Sum sum_dt, sum_dt_noise;
-    over_blocks_reversed<A>(size, [&](int64_t start, int64_t count) {
+    over_blocks_reversed<A>(0, size, [&](int64_t start, int64_t count) {
       const TwoSums<A> sums = gradient<activated>(plane.t, dy + i * size, start, count, k, to, to_next, past_cache);
       sum_dt.add(sums.first);
       sum_dt_noise.add(sums.second);
@@ -418,12 +138,13 @@ void noise_gradient_block(const AdaINBackward& f, int64_t n, int64_t start, int6
     const Plane<T, true> plane(f.op, n * f.op.c + c);
     const int64_t i = plane.index;
     Normalisation<A> k = plane.constants(f.op);
-    plane.set_statistics(f.op, static_cast<const A*>(f.mean)[i], static_cast<const A*>(f.rstd)[i], k);
+    plane.set_statistics(f.op, f.mean, f.rstd, k);
     k.mean_dz = all_lanes(static_cast<const A*>(f.dshift)[i] / static_cast<A>(plane.size));
     k.mean_dzs = all_lanes(static_cast<const A*>(f.dscale)[i] / static_cast<A>(plane.size));
     add_scaled_gradient<activated>(plane.t, static_cast<const T*>(f.dy) + i * plane.size, start, count, k, sum);
   }
-  __builtin_memcpy(static_cast<A*>(f.dnoise) + n * f.op.h * f.op.w + start, sum, static_cast<size_t>(count) * sizeof(A));
+  A* const dnoise = static_cast<A*>(f.dnoise) + n * f.op.h * f.op.w + start;
+  __builtin_memcpy(dnoise, sum, static_cast<size_t>(count) * sizeof(A));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// How adain on the CPU, [N][C][H][W], makes values to work on where it reads its input through phases and blur: parts of
-// a plane at a time, in the accumulation type, into a buffer in the first-level cache. See api.h for the formulas.
+// How adain on the CPU, [N][C][H][W], makes values to work on where it reads its input through phases and blur: a part
+// of a plane at a time, in the accumulation type, into a buffer in the first-level cache. See api.h for the formulas.
 //
 // A value has the same bits whichever part it is made in, so a plane read twice is the same plane: what a scalar loop
 // and a vector loop compute, they compute by the same operations.
@@ -240,8 +240,8 @@ struct Reading {
         A* to_sums = sums[p][q] + 1;
         const int64_t from = first ? first : 2, last = (h - 1) % 2 == p && end == h ? h - 1 : end;
         if (!first) sum_phase(0, q, 0, pairs, false, true, to_sums);
-        if (from < last)
-          sum_phase(from, q, 0, (last - from - 1) / 2 * pitch + pairs, true, true, to_sums + (from - first) / 2 * pitch);
+        const int64_t n = (last - from - 1) / 2 * pitch + pairs;
+        if (from < last) sum_phase(from, q, 0, n, true, true, to_sums + (from - first) / 2 * pitch);
         if (last < end) sum_phase(last, q, 0, pairs, true, false, to_sums + (last - first) / 2 * pitch);
         for (int64_t row = first; row < end; row += 2, to_sums += pitch) to_sums[q ? -1 : pairs] = 0;
       }

@@ -1,8 +1,8 @@
-// adain on the CPU that reads its input through phases and blur, [N][C][H][W]: as adain_contiguous.h, but on values that
-// are made part by part (adain_reading.h), and with a gradient that takes the same way back.
+// adain on the CPU that reads its input through phases and blur, [N][C][H][W]: as adain_contiguous.h, but on values
+// that are made part by part (adain_reading.h), and with a gradient that takes the same way back.
 #pragma once
 
-#include "adain_contiguous.h"
+#include "adain_plane.h"
 #include "adain_reading.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
@@ -38,7 +38,7 @@ struct ReadPlane {
   Parts parts() const { return {op.h, op.w, most}; }
   int64_t start(Part part) const { return part.row * op.w + part.column; }
   // Whether all values stay in the cache from one pass to the next.
-  bool keeps() const { return size * static_cast<int64_t>(sizeof(A)) <= kept_bytes; }
+  bool keeps() const { return size <= kept_size<A>; }
   void read(Part part, A* values) const { reading.template read<most>(part, values); }
 
   // What the loops take the values of a part from.
@@ -77,7 +77,7 @@ void forward_read_plane(const AdaINForward& f, int64_t index) {
   const Parts parts = plane.parts();
   const bool keeps = plane.keeps();
   T* const y = static_cast<T*>(f.y) + index * plane.size;
-  alignas(64) A kept[kept_bytes / sizeof(A)], values[block_size<A>];
+  alignas(64) A kept[kept_size<A>], values[block_size<A>];
   Normalisation<A> k = plane.constants();
   Moments moments;
   for (int64_t i = 0; i < parts.count; ++i) {
@@ -102,8 +102,9 @@ void forward_read_plane(const AdaINForward& f, int64_t index) {
     else
       plane.read(part, values);
     normalise<activated, T>(plane.before(part, values), keeps ? kept + start : nullptr, 0, part.size(), k, y + start,
-                            nullptr);
+                            nullptr, goes_past_cache(f.op, y + start));
   }
+  finish_streams();
 }
 
 // dt of a part, and the sums of dt and of dt * noise.
@@ -174,8 +175,9 @@ void write_gradient(Reading<T, T> dx, Body gradient_of) {
           continue;
         }
         const Sides sides{part.row > 0, part.row + part.rows < h, part.column > 0, part.column + part.columns < w};
-        blur_block<most>(dt, pitch, part.rows, part.columns, sides, blurred);
-        dx.write(part, blurred);
+        A* const du = dx.phases ? blurred : room_for(dx.plane + part.row * w + part.column, blurred);
+        blur_block<most>(dt, pitch, part.rows, part.columns, sides, du);
+        dx.write(part, du);
       }
     }
   }
@@ -188,7 +190,7 @@ void backward_read_plane(const AdaINBackward& f, int64_t index) {
   const Parts parts = plane.parts();
   const bool keeps = plane.keeps();
   const T* const dy = static_cast<const T*>(f.dy) + index * plane.size;
-  alignas(64) A kept[kept_bytes / sizeof(A)], made[block_size<A>];
+  alignas(64) A kept[kept_size<A>], made[block_size<A>];
   Normalisation<A> k = plane.constants(f);
   Sum sum_dz, sum_dzs, sum_dt, sum_dt_noise;
   for (int64_t i = 0; i < parts.count; ++i) {

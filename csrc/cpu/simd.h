@@ -192,8 +192,8 @@ inline Status with_dtype(DType dtype, Function function) {
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Runs body(i) for i in [0, count) on the pool, unless all of it is too little work to wake a thread for: a wake-up
-// takes about as long as these many elements. A thread takes several pieces at a time where they are small: taking turns
-// at single planes of 16x16 made two threads slower than one, for neighbouring planes' results share cache lines.
+// takes about as long as these many elements. Where pieces are small a thread takes several in a turn: taking turns at
+// single planes of 16x16 made two threads slower than one, for the results of neighbouring planes share cache lines.
 template <class Body>
 inline void parallel(int64_t count, int64_t elements, int threads, Body body) {
   constexpr int64_t elements_worth_a_thread = 16384, elements_at_a_time = 16384, turns = 4;

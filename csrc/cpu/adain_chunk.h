@@ -1,0 +1,104 @@
+// The planes whose channels are one register of a pixel: everything that is one number per plane is one lane.
+#pragma once
+
+#include "adain.h"
+#include "lane_sums.h"
+
+namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
+namespace {
+
+constexpr int64_t widest_slab = 64;
+constexpr int64_t block_pixels = 64;
+
+// What comes next: pixels lie too far apart for the processor to foresee them.
+template <class T>
+inline void ask_for(const T* pixel) {
+  __builtin_prefetch(pixel, 0, 2);
+}
+template <class T>
+inline void ask_to_write(const T* pixel) {
+  __builtin_prefetch(pixel, 1, 2);
+}
+
+// The planes of one chunk: their constants, and where a pixel's values lie.
+template <class T>
+struct Chunk {
+  using A = Acc<T>;
+  using V = Lanes<A>;
+  static constexpr int64_t lanes = lane_count<A>;
+  int64_t width, stride, first;  // planes; numbers from pixel to pixel; index of the first plane
+  int64_t ahead;                 // numbers from a pixel to the one that is asked for with it
+  const T* x;
+  const A* noise;
+  A slope, output_slope;
+  V bias, strength, pivot, mean, rstd, gain, shift, mean_dz, mean_dzs;
+
+  // x: of the chunk's first element, with `stride` numbers from pixel to pixel.
+  Chunk(const AdaIN& op, int64_t n, int64_t c0, int64_t width, const T* x, int64_t stride)
+      : width(width),
+        stride(stride),
+        first(n * op.c + c0),
+        ahead(block_pixels * stride),
+        x(x),
+        noise(op.noise ? static_cast<const A*>(op.noise) + n * op.noise_stride_n : nullptr),
+        slope(static_cast<A>(op.negative_slope)),
+        output_slope(static_cast<A>(op.output_negative_slope)),
+        bias{},
+        strength{} {
+    if (op.bias) get<A>(static_cast<const A*>(op.bias) + c0, width, bias);
+    if (noise) get<A>(static_cast<const A*>(op.noise_strength) + c0, width, strength);
+    const V t = before_activation<false>(0);
+    pivot = t >= A(0) ? t : t * slope;
+  }
+
+  V parameters(const PlaneParameter& p, int64_t n, int64_t c0, A missing) const {
+    V found;
+    if (p.data && p.stride_c == 1) {
+      get<A>(static_cast<const A*>(p.data) + n * p.stride_n + c0, width, found);
+    } else {
+      A row[lanes] = {};
+      for (int64_t i = 0; i < width; ++i) row[i] = parameter<A>(p, n, c0 + i, missing);
+      __builtin_memcpy(&found, row, sizeof found);
+    }
+    return found;
+  }
+  void set_scale(const AdaIN& op, int64_t n, int64_t c0) {
+    gain = parameters(op.scale, n, c0, 1) * rstd;
+    shift = parameters(op.shift, n, c0, 0);
+  }
+
+  template <bool whole>
+  INLINED V load_pixel(const T* from) const {
+    V found;
+    get<A>(from, whole ? lanes : width, found);
+    return found;
+  }
+  template <bool whole>
+  INLINED V before_activation(int64_t pixel) const {
+    V t = load_pixel<whole>(x + pixel * stride);
+    if (noise) t = fused(strength, all_lanes(noise[pixel]), t);
+    return t + bias;
+  }
+  template <bool whole>
+  INLINED V from_pivot(int64_t pixel) const {
+    const V t = before_activation<whole>(pixel);
+    return (t >= A(0) ? t : t * slope) - pivot;
+  }
+  template <bool whole>
+  INLINED V output(int64_t pixel) const {
+    const V z = fused(from_pivot<whole>(pixel) - mean, gain, shift);
+    return z >= A(0) ? z : z * output_slope;
+  }
+  INLINED V dz(const V& centred, const V& dy) const {
+    return fused(centred, gain, shift) >= A(0) ? dy : dy * output_slope;
+  }
+  template <bool whole>
+  INLINED V dt(int64_t pixel, const V& dy) const {
+    const V t = before_activation<whole>(pixel), centred = ((t >= A(0) ? t : t * slope) - pivot) - mean;
+    const V da = fused(centred * rstd, -mean_dzs, dz(centred, dy) - mean_dz) * gain;
+    return t >= A(0) ? da : da * slope;
+  }
+};
+
+}  // namespace
+}  // namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA
