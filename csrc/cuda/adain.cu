@@ -1,5 +1,6 @@
 // adain: the forward's entry points.
 #include "../check.h"
+#include "adain_reading.h"
 #include "adain_tiers.cuh"
 
 namespace stylegan_fast {
@@ -34,6 +35,7 @@ Status split_forward(const char* entry, const AdaINForward& p, void* stream) {
 }  // namespace
 
 int64_t adain_forward_workspace(const AdaINForward& p) {
+  if (reads_through(p.op)) return empty(p.op) ? 0 : reading_forward_workspace(p);
   if (empty(p.op) || choice_of(p).tier != AdaINTier::split) return 0;
   const AdaINGrid grid = grid_of(p.op);
   return grid.splits == 1 ? 0 : 3 * grid.splits * p.op.n * p.op.c * acc_bytes(p.op);
@@ -43,6 +45,7 @@ Status adain_forward(const AdaINForward& p, void* stream) {
   const char* entry = "adain_forward";
   const Status checked = check(p);
   if (checked != Status::ok || empty(p.op)) return checked;
+  if (reads_through(p.op)) return reading_forward(entry, p, stream);
   const AdaINChoice choice = choice_of(p);
   if (choice.tier == AdaINTier::split) return split_forward(entry, p, stream);
   const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;

@@ -1,5 +1,6 @@
 // adain: the backward's entry points.
 #include "../check.h"
+#include "adain_reading.h"
 #include "adain_split_backward.cuh"
 #include "adain_tiers.cuh"
 
@@ -72,6 +73,7 @@ Status sums_over_nothing(const char* entry, const AdaINBackward& p, void* stream
     if (status == Status::ok && p.dnoise && p.op.n && pixels)
       status = launch(entry, adain_backward_dnoise<T, columns()>, one_thread_each(pixels * columns(), p.op.n), stream,
                       p, AdaINGrid{}, PlaneSums{});
+    if (status == Status::ok && p.op.phases && p.dx) status = reading_zero(entry, p, stream);
     return status;
   });
 }
@@ -80,6 +82,7 @@ Status sums_over_nothing(const char* entry, const AdaINBackward& p, void* stream
 
 // The split tier's [2, N*C] sums of dz and dz * normalised, then its [2, splits, N*C] partials, used twice.
 int64_t adain_backward_workspace(const AdaINBackward& p) {
+  if (reads_through(p.op)) return empty(p.op) ? 0 : reading_backward_workspace(p);
   if (empty(p.op) || choice_of(p).tier != AdaINTier::split) return 0;
   const AdaINGrid grid = grid_of(p.op);
   return 2 * (grid.splits == 1 ? 1 : grid.splits + 1) * p.op.n * p.op.c * acc_bytes(p.op);
@@ -90,6 +93,7 @@ Status adain_backward(const AdaINBackward& p, void* stream) {
   const Status checked = check(p);
   if (checked != Status::ok) return checked;
   if (empty(p.op)) return sums_over_nothing(entry, p, stream);
+  if (reads_through(p.op)) return reading_backward(entry, p, stream);
   const AdaINChoice choice = choice_of(p);
   PlaneSums sums{p.dshift, p.dscale};  // both are there where dnoise is wanted
   Status status;

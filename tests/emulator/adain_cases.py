@@ -16,17 +16,25 @@ from .machine import Outcome, run
 OPTIONS = ("plain", "all", "shared")
 
 
-def make(shape: tuple[int, int, int, int], dtype: DType, options: str, seed: int = 0) -> AdaIN:
-    """plain: instance norm. all: the StyleGAN epilogue. shared: one scale, shift and noise for all, and ReLU."""
+# What x is read through: nothing, the blur, phases, or both.
+WAYS = {"": {}, "blur": {"blur": True}, "phases": {"phases": True}, "both": {"phases": True, "blur": True}}
+
+
+def make(shape: tuple[int, int, int, int], dtype: DType, options: str, seed: int = 0, way: str = "") -> AdaIN:
+    """plain: instance norm. all: the StyleGAN epilogue. shared: one scale, shift and noise for all, and ReLU.
+
+    shape: that of y.
+    """
     rng = np.random.default_rng([seed, *shape])
     n, c, h, w = shape
 
     def draw(*size: int) -> Array:
         return rng.standard_normal(size).astype(dtype.acc)
 
-    x = dtype.decode(dtype.encode(draw(*shape)))
+    phases = "phases" in WAYS[way]
+    x = dtype.decode(dtype.encode(draw(*((n, 4 * c, h // 2 + 1, w // 2 + 1) if phases else shape))))
     if options == "plain":
-        return AdaIN(x)
+        return AdaIN(x, **WAYS[way])
     rows = () if options == "shared" else (n,)
     return AdaIN(
         x,
@@ -37,13 +45,15 @@ def make(shape: tuple[int, int, int, int], dtype: DType, options: str, seed: int
         bias=draw(c),
         negative_slope=0.2,
         output_negative_slope=0.0 if options == "shared" else 1.0,
+        **WAYS[way],
     )
 
 
 def request(p: AdaIN, dtype: DType, channels_last: bool) -> tuple[dict[str, float], dict[str, Array]]:
     """The numbers and inputs of api.h's struct AdaIN."""
-    n, c, h, w = p.x.shape
+    n, c, h, w = p.shape
     numbers = {"dtype": dtype.code, "layout": int(channels_last), "n": n, "c": c, "h": h, "w": w, "eps": p.eps}
+    numbers |= {"phases": p.phases, "blur": p.blur}
     numbers |= {"negative_slope": p.negative_slope, "output_negative_slope": p.output_negative_slope}
     numbers["noise_stride_n"] = h * w if p.noise is not None and len(p.noise) > 1 else 0
     inputs = {"x": to_memory(dtype.encode(p.x), channels_last)}
@@ -71,10 +81,10 @@ def forward(
 ) -> Outcome:
     numbers, inputs = request(p, dtype, channels_last)
     numbers |= device
-    planes = p.x.shape[:2]
-    outputs = {"y": (p.x.shape, dtype.storage), "mean": (planes, dtype.acc), "rstd": (planes, dtype.acc)}
+    planes = p.shape[:2]
+    outputs = {"y": (p.shape, dtype.storage), "mean": (planes, dtype.acc), "rstd": (planes, dtype.acc)}
     done = run(program, "adain_forward", numbers, inputs, outputs, offset)
-    done.outputs["y"] = dtype.decode(from_memory(done.outputs["y"], p.x.shape, channels_last))
+    done.outputs["y"] = dtype.decode(from_memory(done.outputs["y"], p.shape, channels_last))
     return done
 
 
@@ -119,7 +129,7 @@ def backward(
     numbers, inputs = request(p, dtype, channels_last)
     numbers |= device
     inputs |= {"dy": to_memory(dtype.encode(dy), channels_last), "mean": saved["mean"], "rstd": saved["rstd"]}
-    n, c, h, w = p.x.shape
+    n, c, h, w = p.shape
     shapes = {"dx": (p.x.shape, dtype.storage), "dnoise": ((n, 1, h, w), dtype.acc)}
     outputs = {name: shapes.get(name, ((n, c), dtype.acc)) for name in wanted}
     done = run(program, "adain_backward", numbers, inputs, outputs, offset)
@@ -132,7 +142,7 @@ def check_backward(
     program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0, device: Device = USUAL
 ) -> Outcome:
     rng = np.random.default_rng(p.x.size)
-    dy = dtype.decode(dtype.encode(rng.standard_normal(p.x.shape).astype(dtype.acc)))
+    dy = dtype.decode(dtype.encode(rng.standard_normal(p.shape).astype(dtype.acc)))
     wanted = GRADIENTS if p.noise is not None else GRADIENTS[:-2]
     done = backward(program, p, dy, dtype, channels_last, wanted, offset, device)
     assert (done.status, done.error) == (0, "")

@@ -73,6 +73,7 @@ AdaIN read_adain() {
   op.dtype = DType(integer("dtype"));
   op.layout = Layout(integer("layout"));
   op.n = integer("n"), op.c = integer("c"), op.h = integer("h"), op.w = integer("w");
+  op.phases = integer("phases") != 0, op.blur = integer("blur") != 0;
   op.x = tensor("x");
   op.scale = {tensor("scale"), integer("scale.stride_n"), integer("scale.stride_c")};
   op.shift = {tensor("shift"), integer("shift.stride_n"), integer("shift.stride_c")};

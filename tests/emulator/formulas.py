@@ -15,7 +15,8 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.673263242354377284
 
 @dataclass
 class AdaIN:
-    """The arguments of adain: x [N, C, H, W], scale and shift [N, C] or [C], noise [N|1, 1, H, W], the rest [C]."""
+    """The arguments of adain: x [N, C, H, W], or with phases [N, 4C, H/2+1, W/2+1], scale and shift [N, C] or [C], noise
+    [N|1, 1, H, W], the rest [C]."""
 
     x: Array
     scale: Array | None = None
@@ -26,6 +27,47 @@ class AdaIN:
     negative_slope: float = 1.0
     eps: float = 1e-8
     output_negative_slope: float = 1.0
+    phases: bool = False
+    blur: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """N, C, H, W of y."""
+        n, c, h, w = self.x.shape
+        return (n, c // 4, 2 * (h - 1), 2 * (w - 1)) if self.phases else (n, c, h, w)
+
+
+def read(p: AdaIN, acc: np.dtype) -> Array:
+    """v, pixel by pixel as api.h has it."""
+    n, c, h, w = p.shape
+    u = p.x.astype(acc)
+    if p.phases:
+        u = np.zeros(p.shape, acc)
+        for i, j in np.ndindex(h, w):
+            first = (2 * (i % 2) + j % 2) * c
+            u[:, :, i, j] = p.x[:, first : first + c, (i + 1) // 2, (j + 1) // 2]
+    return blurred(u) if p.blur else u
+
+
+def blurred(u: Array) -> Array:
+    h, w = u.shape[2:]
+    padded, total = np.pad(u, ((0, 0), (0, 0), (1, 1), (1, 1))), np.zeros_like(u)
+    for i, j in np.ndindex(3, 3):
+        total += (2 - abs(i - 1)) * (2 - abs(j - 1)) * padded[:, :, i : i + h, j : j + w]
+    return total / 16
+
+
+def taken_back(p: AdaIN, dv: Array) -> Array:
+    """dx, given the gradient of v."""
+    c, h, w = p.shape[1:]
+    du = blurred(dv) if p.blur else dv
+    if not p.phases:
+        return du
+    dx = np.zeros(p.x.shape, dv.dtype)
+    for i, j in np.ndindex(h, w):
+        first = (2 * (i % 2) + j % 2) * c
+        dx[:, first : first + c, (i + 1) // 2, (j + 1) // 2] = du[:, :, i, j]
+    return dx
 
 
 def _per_plane(value: Array | None, left_out: float, acc: np.dtype) -> Array:
@@ -40,7 +82,7 @@ class AdaINResult:
     def __init__(self, p: AdaIN, acc: np.dtype) -> None:
         self.acc = acc
         self.p = p
-        self.t = p.x.astype(acc)
+        self.t = read(p, acc)
         if p.noise is not None and p.noise_strength is not None:
             self.t = self.t + p.noise_strength.astype(acc)[:, None, None] * p.noise.astype(acc)
         if p.bias is not None:
@@ -75,7 +117,8 @@ class AdaINResult:
         def planes(value: Array) -> Array:
             return value.sum((2, 3), dtype=acc)
 
-        result = {"dx": dt, "|dx|": size, "dshift": planes(dz), "|dshift|": planes(np.abs(dz))}
+        result = {"dx": taken_back(p, dt), "|dx|": taken_back(p, size)}
+        result |= {"dshift": planes(dz), "|dshift|": planes(np.abs(dz))}
         result |= {"dscale": planes(dz * self.normalised), "|dscale|": planes(np.abs(dz * self.normalised))}
         result |= {"dbias": planes(dt), "|dbias|": planes(size)}
         if p.noise is not None and p.noise_strength is not None:

@@ -20,7 +20,11 @@ COMPILER = os.environ.get("CXX") or shutil.which("g++") or "g++"
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 FLAGS = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-DSTYLEGAN_FAST_EMULATOR"]
 # The .cu files of each op.
-OPS = {"adain": ("adain", "adain_backward"), "bias_act": ("bias_act",), "upfirdn2d": ("upfirdn2d",)}
+OPS = {
+    "adain": ("adain_reading_backward", "adain_reading", "adain_backward", "adain"),
+    "bias_act": ("bias_act",),
+    "upfirdn2d": ("upfirdn2d",),
+}
 
 # The emulated threads' stacks are no leak, and a crash should end the process, not a debugger's patience.
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}

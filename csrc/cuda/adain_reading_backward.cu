@@ -1,0 +1,86 @@
+// adain's backward where it reads through phases and blur.
+#include "adain_reading_split_backward.cuh"
+#include "adain_reading_tiers.cuh"
+
+namespace stylegan_fast {
+namespace cuda {
+namespace {
+
+// The widest tiles, as equal as they come, and as many strips on top of each other as there is room for.
+TileCut tile_cut(const AdaIN& op) {
+  const int64_t most = most_tile_columns(columns_of(op), int(acc_bytes(op)));
+  const int64_t width = ceil_div(op.w, ceil_div(op.w, most));
+  int64_t strips = 1;
+  while (width * (strips + 1) <= most && (strip_rows * (strips + 1) + 2) * (width + 2) <= tile_room(int(most)) &&
+         strip_rows * strips < op.h + 2)
+    ++strips;
+  return {int(width), int(strips)};
+}
+
+// Bands of whole steps: dt of the row above and of the row below is needed, too.
+ReadingGrid backward_grid(const AdaIN& op) { return reading_grid_of(op, strip_rows * tile_cut(op).strips, 2); }
+
+Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
+  const ReadingGrid grid = backward_grid(p.op);
+  return with_columns(entry, p.op, [&](auto zero, auto columns) {
+    using T = decltype(zero);
+    using A = acc_t<T>;
+    const int64_t planes = p.op.n * p.op.c, splits = grid.planes.splits;
+    A* const workspace = static_cast<A*>(p.workspace);
+    const PlaneSums parameters{p.dbias, p.dnoise_strength};
+    const PlaneSums partials{workspace + 2 * planes, workspace + (2 + splits) * planes};
+    const bool split = splits > 1, wants_parameters = p.dbias || p.dnoise_strength;
+    const auto merge = [&](const PlaneSums& to) {
+      return launch(entry, adain_merge_sums<A>, one_thread_each(planes), stream, partials, splits, planes, to);
+    };
+    Status status = launch(entry, adain_reading_backward_sums<T, columns()>, reading_shape_of(p.op, grid), stream, p,
+                           grid, split ? partials : sums);
+    if (status == Status::ok && split) status = merge(sums);
+    if (status == Status::ok && (p.dx || wants_parameters))
+      status = launch(entry, adain_reading_backward_apply<T, columns()>,
+                      shape_for(adain_threads, splits, grid.planes.slabs, p.op.n), stream, p, grid, tile_cut(p.op),
+                      sums, split && wants_parameters ? partials : parameters);
+    if (status == Status::ok && split && wants_parameters) status = merge(parameters);
+    return status;
+  });
+}
+
+// Pixels that a block of the dnoise kernel has a thread, or a warp, for.
+TileCut dnoise_cut(const AdaIN& op) {
+  const int64_t workers = adain_threads / columns_of(op), width = std::min(op.w, workers);
+  return {int(width), int(workers / width)};
+}
+
+}  // namespace
+
+// As adain_backward_workspace.
+int64_t reading_backward_workspace(const AdaINBackward& p) {
+  const int64_t splits = backward_grid(p.op).planes.splits;
+  return 2 * (splits == 1 ? 1 : splits + 1) * p.op.n * p.op.c * acc_bytes(p.op);
+}
+
+Status reading_backward(const char* entry, const AdaINBackward& p, void* stream) {
+  if (!p.workspace) return fail(Status::invalid_argument, "%s: workspace is null", entry);
+  char* const own = static_cast<char*>(p.workspace);
+  PlaneSums sums{p.dshift, p.dscale};  // both are there where dnoise is wanted
+  if (!sums.first) sums.first = own;
+  if (!sums.second) sums.second = own + p.op.n * p.op.c * acc_bytes(p.op);
+  const Status status = split_backward(entry, p, sums, stream);
+  if (status != Status::ok || !p.dnoise) return status;
+  return with_columns(entry, p.op, [&](auto zero, auto columns) {
+    const TileCut cut = dnoise_cut(p.op);
+    return launch(entry, adain_reading_dnoise<decltype(zero), columns()>,
+                  shape_for(adain_threads, ceil_div(p.op.h, cut.strips), p.op.n), stream, p,
+                  1.0 / double(p.op.h * p.op.w), cut, sums);
+  });
+}
+
+Status reading_zero(const char* entry, const AdaINBackward& p, void* stream) {
+  if (!p.op.n || !p.op.c) return Status::ok;
+  return with_columns(entry, p.op, [&](auto zero, auto columns) {
+    return launch(entry, adain_reading_zero<decltype(zero), columns()>, shape_for(warp_size, p.op.c, p.op.n), stream, p);
+  });
+}
+
+}  // namespace cuda
+}  // namespace stylegan_fast

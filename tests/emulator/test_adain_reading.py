@@ -1,0 +1,118 @@
+"""adain's CUDA kernels where they read through phases and blur, run in the emulator."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .adain_cases import GRADIENTS, OPTIONS, WAYS, backward, check_backward, check_forward, forward, make
+from .dtypes import ALL, BF16, F32, F64, DType
+from .formulas import AdaIN
+
+Shape = tuple[int, int, int, int]
+
+READING = [way for way in WAYS if way]
+# Both sides of the cuts of the split tier: strips of 8 rows, tiles of 256 columns (channels_last: 16, fp64 8), bands, 32
+# channels a slab.
+SHAPES = [(1, 2, 2, 2), (2, 3, 8, 6), (1, 33, 4, 10), (1, 2, 18, 34), (1, 1, 4, 262), (1, 2, 66, 64), (2, 1, 26, 20)]
+# What only the blur takes.
+ODD_SHAPES = [(1, 1, 1, 1), (2, 3, 1, 7), (1, 4, 9, 1), (1, 1, 3, 513), (1, 2, 1025, 3), (1, 2, 67, 65)]
+LAYOUTS = [pytest.param(False, id="contiguous"), pytest.param(True, id="channels_last")]
+DTYPES = [pytest.param(dtype, id=dtype.name) for dtype in ALL]
+
+
+def check(program: Path, p: AdaIN, dtype: DType, channels_last: bool, offset: int = 0) -> None:
+    check_forward(program, p, dtype, channels_last, offset)
+    check_backward(program, p, dtype, channels_last, offset)
+
+
+@pytest.mark.parametrize("channels_last", LAYOUTS)
+@pytest.mark.parametrize("case", range(len(SHAPES)))
+def test_forward_and_backward_match_the_formula(program: Path, case: int, channels_last: bool) -> None:
+    """A covering subset: ways, dtypes, options and alignment rotate."""
+    for way_at, way in enumerate(READING):
+        pick = case + way_at + 2 * channels_last
+        dtype = ALL[pick % 4]
+        p = make(SHAPES[case], dtype, OPTIONS[(pick + 1) % 3], way=way)
+        check(program, p, dtype, channels_last, int(pick % 5 == 4))
+
+
+@pytest.mark.parametrize("channels_last", LAYOUTS)
+@pytest.mark.parametrize("case", range(len(ODD_SHAPES)))
+def test_blurred_planes_may_have_any_size(program: Path, case: int, channels_last: bool) -> None:
+    dtype = ALL[(case + channels_last) % 4]
+    check(program, make(ODD_SHAPES[case], dtype, OPTIONS[(case + 1) % 3], way="blur"), dtype, channels_last)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("channels_last", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("way", READING)
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 64, 16, 16), (2, 3, 32, 32), (1, 1, 40, 516)], ids=str)
+def test_forward_and_backward_match_the_formula_everywhere(
+    program: Path, shape: Shape, way: str, dtype: DType, channels_last: bool
+) -> None:
+    for options in OPTIONS:
+        for offset in (0, 1):
+            check(program, make(shape, dtype, options, way=way), dtype, channels_last, offset)
+
+
+@pytest.mark.parametrize("channels_last", LAYOUTS)
+def test_a_constant_image_in_phases_gives_exactly_shift(program: Path, channels_last: bool) -> None:
+    p = make((2, 3, 12, 16), F32, "all", way="phases")
+    constant = 1000 * np.random.default_rng(1).standard_normal((2, 1, 3, 1, 1)).astype(np.float32)
+    x = np.broadcast_to(constant, (2, 4, 3, 7, 9)).reshape(p.x.shape)
+    y = forward(program, AdaIN(x, shift=p.shift, bias=p.bias, phases=True), F32, channels_last).outputs["y"]
+    assert p.shift is not None
+    assert np.array_equal(y, np.broadcast_to(p.shift[..., None, None], y.shape))
+
+
+@pytest.mark.parametrize("channels_last", LAYOUTS)
+def test_what_no_phase_reads_is_never_read_and_its_gradient_is_zero(program: Path, channels_last: bool) -> None:
+    p = make((1, 3, 10, 12), F32, "all", way="both")
+    phases = p.x.reshape(1, 2, 2, 3, 6, 7).copy()
+    unread = np.zeros(phases.shape, bool)
+    unread[:, 1, :, :, 0] = unread[:, 0, :, :, -1] = unread[:, :, 1, :, :, 0] = unread[:, :, 0, :, :, -1] = True
+    phases[unread] = np.nan
+    p.x = phases.reshape(p.x.shape)
+    check_forward(program, p, F32, channels_last)
+    dx = check_backward(program, p, F32, channels_last).outputs["dx"].reshape(phases.shape)
+    assert not dx[unread].any()
+    assert dx[~unread].all()
+
+
+@pytest.mark.parametrize("channels_last", LAYOUTS)
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_a_non_finite_value_stays_in_its_plane(program: Path, poison: float, channels_last: bool) -> None:
+    p = make((1, 3, 24, 16), F32, "all", way="both")
+    clean = forward(program, p, F32, channels_last).outputs["y"]
+    p.x = p.x.copy()
+    p.x[0, 4, 5, 6] = poison  # of channel 1
+    y = forward(program, p, F32, channels_last).outputs["y"]
+    assert np.isnan(y[0, 1]).all()
+    assert np.array_equal(np.delete(y, 1, axis=1), np.delete(clean, 1, axis=1))
+    dx = backward(program, p, np.ones_like(y), F32, channels_last, ("dx",)).outputs["dx"].reshape(4, 3, 13, 9)
+    assert np.isfinite(dx[:, [0, 2]]).all()
+
+
+@pytest.mark.parametrize("channels_last", LAYOUTS)
+@pytest.mark.parametrize("wanted", [("dx",), ("dbias",), ("dscale", "dshift", "dnoise"), ("dshift",)], ids=str)
+def test_gradients_come_alone_as_they_come_together(
+    program: Path, wanted: tuple[str, ...], channels_last: bool
+) -> None:
+    p = make((2, 3, 16, 24), BF16, "all", way="both")
+    together = check_backward(program, p, BF16, channels_last).outputs
+    dy = np.random.default_rng(p.x.size).standard_normal(p.shape).astype(np.float32)
+    alone = backward(program, p, BF16.decode(BF16.encode(dy)), BF16, channels_last, wanted).outputs
+    for name in wanted:
+        assert np.array_equal(alone[name], together[name])
+
+
+@pytest.mark.parametrize("channels_last", LAYOUTS)
+@pytest.mark.parametrize("shape", [(2, 3, 0, 4), (2, 3, 4, 0), (1, 2, 0, 0), (0, 3, 4, 4), (2, 0, 4, 4)], ids=str)
+def test_phases_of_an_empty_image_have_zero_gradients(program: Path, shape: Shape, channels_last: bool) -> None:
+    p = make(shape, F64, "all", way="both")
+    assert forward(program, p, F64, channels_last).status == 0
+    done = backward(program, p, np.zeros(shape), F64, channels_last, GRADIENTS)
+    assert (done.status, done.error) == (0, "")
+    assert all(not gradient.any() for gradient in done.outputs.values())
