@@ -39,6 +39,9 @@ class BlockTeam {
   __device__ __forceinline__ unsigned index() const { return 0; }
   __device__ __forceinline__ unsigned step() const { return gridDim.x; }
   __device__ __forceinline__ void finish() const {}
+  __device__ __forceinline__ int threads() const { return int(blockDim.x); }
+  __device__ __forceinline__ void meet() const { __syncthreads(); }
+  __device__ __forceinline__ void part() const {}
 
   template <typename A, int k>
   __device__ __forceinline__ Sums<A, k> sum(Sums<A, k> v) {

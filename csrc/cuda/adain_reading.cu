@@ -7,14 +7,11 @@ namespace {
 
 ReadingGrid forward_grid(const AdaIN& op) { return reading_grid_of(op, strip_rows, 0); }
 
-}  // namespace
-
-int64_t reading_forward_workspace(const AdaINForward& p) {
-  const int64_t splits = forward_grid(p.op).planes.splits;
-  return splits == 1 ? 0 : 3 * splits * p.op.n * p.op.c * acc_bytes(p.op);
+AdaINTier tier_of(const AdaINForward& p) {
+  return choose_reading(p.op, aligned16({p.op.phases ? nullptr : p.op.x, p.y, p.op.noise}));
 }
 
-Status reading_forward(const char* entry, const AdaINForward& p, void* stream) {
+Status split_forward(const char* entry, const AdaINForward& p, void* stream) {
   const ReadingGrid grid = forward_grid(p.op);
   const bool split = grid.planes.splits > 1;
   if (split && !p.workspace) return fail(Status::invalid_argument, "%s: workspace is null", entry);
@@ -27,6 +24,26 @@ Status reading_forward(const char* entry, const AdaINForward& p, void* stream) {
       status = launch(entry, adain_merge<acc_t<T>>, one_thread_each(p.op.n * p.op.c), stream, p, grid.planes, partials);
     if (status == Status::ok) status = launch(entry, adain_reading_apply<T, columns()>, shape, stream, p, grid);
     return status;
+  });
+}
+
+}  // namespace
+
+int64_t reading_forward_workspace(const AdaINForward& p) {
+  const int64_t splits = forward_grid(p.op).planes.splits;
+  return tier_of(p) != AdaINTier::split || splits == 1 ? 0 : 3 * splits * p.op.n * p.op.c * acc_bytes(p.op);
+}
+
+Status reading_forward(const char* entry, const AdaINForward& p, void* stream) {
+  const AdaINTier tier = tier_of(p);
+  if (tier == AdaINTier::split) return split_forward(entry, p, stream);
+  return with_reading(entry, p.op, [&](auto zero, auto phases) {
+    using T = decltype(zero);
+    if (tier == AdaINTier::block)
+      return launch(entry, adain_reading_block<T, phases()>, block_tier_shape(p.op, block_tier_values), stream, p,
+                    row_of(p.op));
+    const int lanes = lanes_for(p.op.h * p.op.w);
+    return launch(entry, adain_reading_warp<T, phases()>, warp_tier_shape(p.op, lanes), stream, p, lanes, row_of(p.op));
   });
 }
 

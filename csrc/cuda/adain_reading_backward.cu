@@ -7,14 +7,20 @@ namespace cuda {
 namespace {
 
 // The widest tiles, as equal as they come, and as many strips on top of each other as there is room for.
+template <typename A, int columns>
 TileCut tile_cut(const AdaIN& op) {
-  const int64_t most = most_tile_columns(columns_of(op), int(acc_bytes(op)));
+  constexpr int64_t most = most_tile_columns<A, columns>, room = tile_room<A, columns>;
   const int64_t width = ceil_div(op.w, ceil_div(op.w, most));
   int64_t strips = 1;
-  while (width * (strips + 1) <= most && (strip_rows * (strips + 1) + 2) * (width + 2) <= tile_room(int(most)) &&
+  while (width * (strips + 1) <= most && (strip_rows * (strips + 1) + 2) * (width + 2) <= room &&
          strip_rows * strips < op.h + 2)
     ++strips;
   return {int(width), int(strips)};
+}
+
+TileCut tile_cut(const AdaIN& op) {
+  if (op.layout == Layout::contiguous) return tile_cut<float, 1>(op);
+  return op.dtype == DType::f64 ? tile_cut<double, warp_size>(op) : tile_cut<float, warp_size>(op);
 }
 
 // Bands of whole steps: dt of the row above and of the row below is needed, too.
@@ -45,6 +51,27 @@ Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums
   });
 }
 
+AdaINTier tier_of(const AdaINBackward& p) {
+  const bool phases = p.op.phases;
+  return choose_reading_backward(
+      p.op, aligned16({phases ? nullptr : p.op.x, phases ? nullptr : p.dx, p.dy, p.op.noise}));
+}
+
+Status resident_backward(const char* entry, const AdaINBackward& p, AdaINTier tier, void* stream) {
+  const int64_t pixels = p.op.h * p.op.w;
+  return with_reading(entry, p.op, [&](auto zero, auto phases) {
+    using T = decltype(zero);
+    if (tier == AdaINTier::block) {
+      LaunchShape shape = block_tier_shape(p.op, block_tier_backward_values);
+      shape.shared_bytes = 4 * pixels;
+      return launch(entry, adain_reading_block_backward<T, phases()>, shape, stream, p, row_of(p.op));
+    }
+    const int lanes = lanes_for(pixels);
+    return launch(entry, adain_reading_warp_backward<T, phases()>, warp_tier_shape(p.op, lanes), stream, p, lanes,
+                  row_of(p.op));
+  });
+}
+
 // Pixels that a block of the dnoise kernel has a thread, or a warp, for.
 TileCut dnoise_cut(const AdaIN& op) {
   const int64_t workers = adain_threads / columns_of(op), width = std::min(op.w, workers);
@@ -55,17 +82,24 @@ TileCut dnoise_cut(const AdaIN& op) {
 
 // As adain_backward_workspace.
 int64_t reading_backward_workspace(const AdaINBackward& p) {
+  if (tier_of(p) != AdaINTier::split) return 0;
   const int64_t splits = backward_grid(p.op).planes.splits;
   return 2 * (splits == 1 ? 1 : splits + 1) * p.op.n * p.op.c * acc_bytes(p.op);
 }
 
 Status reading_backward(const char* entry, const AdaINBackward& p, void* stream) {
-  if (!p.workspace) return fail(Status::invalid_argument, "%s: workspace is null", entry);
-  char* const own = static_cast<char*>(p.workspace);
+  const AdaINTier tier = tier_of(p);
   PlaneSums sums{p.dshift, p.dscale};  // both are there where dnoise is wanted
-  if (!sums.first) sums.first = own;
-  if (!sums.second) sums.second = own + p.op.n * p.op.c * acc_bytes(p.op);
-  const Status status = split_backward(entry, p, sums, stream);
+  Status status;
+  if (tier == AdaINTier::split) {
+    if (!p.workspace) return fail(Status::invalid_argument, "%s: workspace is null", entry);
+    char* const own = static_cast<char*>(p.workspace);
+    if (!sums.first) sums.first = own;
+    if (!sums.second) sums.second = own + p.op.n * p.op.c * acc_bytes(p.op);
+    status = split_backward(entry, p, sums, stream);
+  } else {
+    status = resident_backward(entry, p, tier, stream);
+  }
   if (status != Status::ok || !p.dnoise) return status;
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
     const TileCut cut = dnoise_cut(p.op);

@@ -11,6 +11,10 @@ namespace cuda {
 
 constexpr int strip_rows = int(adain_batch);
 
+// Blocks per multiprocessor; a strip of doubles is twice the registers.
+template <typename T>
+constexpr int reading_blocks = std::is_same<T, double>::value ? 2 : adain_blocks;
+
 // planes: its slices are the bands. rows: of a band. The next of a thread's strips is step_strips strips further down
 // and step_columns to the right.
 struct ReadingGrid {
@@ -71,7 +75,7 @@ struct ReadPlane {
 
 // partials: [splits, N*C] Moments, or null where a plane is one band.
 template <typename T, int columns>
-__global__ void __launch_bounds__(adain_threads, std::is_same<T, double>::value ? 2 : adain_blocks)
+__global__ void __launch_bounds__(adain_threads, reading_blocks<T>)
     adain_reading_stats(AdaINForward p, ReadingGrid grid, void* partials) {
   using A = acc_t<T>;
   const T* const x = static_cast<const T*>(p.op.x);
@@ -105,7 +109,7 @@ __global__ void __launch_bounds__(adain_threads, std::is_same<T, double>::value 
 }
 
 template <typename T, int columns>
-__global__ void __launch_bounds__(adain_threads, adain_blocks)
+__global__ void __launch_bounds__(adain_threads, reading_blocks<T>)
     adain_reading_apply(AdaINForward p, ReadingGrid grid) {
   using A = acc_t<T>;
   const T* const x = static_cast<const T*>(p.op.x);

@@ -31,7 +31,7 @@ struct ReadGradient {
 };
 
 template <typename T, int columns>
-__global__ void __launch_bounds__(adain_threads, adain_blocks)
+__global__ void __launch_bounds__(adain_threads, 2)
     adain_reading_backward_sums(AdaINBackward p, ReadingGrid grid, PlaneSums to) {
   using A = acc_t<T>;
   const T *const x = static_cast<const T*>(p.op.x), *const dy = static_cast<const T*>(p.dy);
@@ -65,9 +65,11 @@ struct TileCut {
   int width, strips;
 };
 
-// The most columns of a tile, and the elements it has room for: 10 to 26 KB.
-constexpr int most_tile_columns(int columns, int acc_bytes) { return columns == 1 ? adain_threads : 64 / acc_bytes; }
-constexpr int tile_room(int most_columns) { return (strip_rows + 2) * (most_columns + 2); }
+// The most columns of a tile, and the pixels it has room for: 10 to 26 KB.
+template <typename A, int columns>
+constexpr int most_tile_columns = columns == 1 ? adain_threads : int(64 / sizeof(A));
+template <typename A, int columns>
+constexpr int tile_room = (strip_rows + 2) * (most_tile_columns<A, columns> + 2);
 
 // sums: [N*C] of dz and of dz * normalised. to: dbias and dnoise_strength, or their partials. Blocks of adain_threads.
 //
@@ -77,9 +79,9 @@ template <typename T, int columns>
 __global__ void __launch_bounds__(adain_threads, std::is_same<T, double>::value ? 1 : 2)
     adain_reading_backward_apply(AdaINBackward p, ReadingGrid grid, TileCut cut, PlaneSums sums, PlaneSums to) {
   using A = acc_t<T>;
-  constexpr int most_columns = most_tile_columns(columns, sizeof(A)), workers = adain_threads / columns;
-  constexpr int carried_rounds = (most_columns + 2 + workers - 1) / workers;
-  SHARED(A, tile, tile_room(most_columns) * columns);
+  constexpr int workers = adain_threads / columns;
+  constexpr int carried_rounds = (most_tile_columns<A, columns> + 2 + workers - 1) / workers;
+  SHARED(A, tile, (tile_room<A, columns> * columns));
   const int lane = int(threadIdx.x) % columns, worker = int(threadIdx.x) / columns;
   const int pitch = cut.width + 2, rows = strip_rows * cut.strips, items = cut.width * cut.strips;
   const auto at = [&](int row, int column) { return (row * pitch + column) * columns + lane; };

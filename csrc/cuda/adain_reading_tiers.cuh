@@ -1,12 +1,45 @@
-// adain that reads through phases and blur: which kernel runs, and the shape of its launch. Host code.
+// adain where it reads through phases and blur: which kernel runs, and the shape of its launch. Host code.
 #pragma once
 
 #include "adain_reading.h"
+#include "adain_reading_resident.cuh"
 #include "adain_reading_split.cuh"
 #include "adain_tiers.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
+
+// The tier: warp, block or split. A tier that holds a plane takes only whole 16-byte packs of a row: more forms would be
+// more to build, and no StyleGAN has other widths. `aligned`: every tensor but phases begins at 16 bytes.
+inline AdaINTier choose_reading(const AdaIN& op, bool aligned) {
+  const int64_t pack = op.dtype == DType::f32 ? 4 : 8, pixels = op.h * op.w;
+  if (op.layout != Layout::contiguous || op.dtype == DType::f64 || op.n * op.c >= most_resident_planes || !aligned ||
+      op.w % pack)
+    return AdaINTier::split;
+  if (pixels <= warp_size * warp_tier_values) return AdaINTier::warp;
+  return pixels <= block_tier_threads * block_tier_values ? AdaINTier::block : AdaINTier::split;
+}
+
+// dt of a plane in shared memory; where that is more than every device has, asked of the newer ones.
+inline AdaINTier choose_reading_backward(const AdaIN& op, bool aligned) {
+  const AdaINTier tier = choose_reading(op, aligned);
+  const bool fits = op.h * op.w * 4 <= shared_bytes_without_asking || compute_capability() >= 80;
+  return tier == AdaINTier::block && !fits ? AdaINTier::split : tier;
+}
+
+inline RowOf row_of(const AdaIN& op) { return {unsigned((int64_t(1) << 30) / op.w + 1)}; }
+
+// Runs f(T{}, whether there are phases as a compile-time constant).
+template <typename F>
+Status with_reading(const char* entry, const AdaIN& op, F f) {
+  return with_dtype(entry, op.dtype, [&](auto zero) {
+    if constexpr (std::is_same_v<decltype(zero), double>) {
+      return fail(Status::unsupported, "%s: float64 is left to the split tier", entry);
+    } else {
+      return op.phases ? f(zero, std::true_type{}) : f(zero, std::false_type{});
+    }
+  });
+}
 
 inline LaunchShape reading_shape_of(const AdaIN& op, const ReadingGrid& grid) {
   const int64_t strips = ceil_div(grid.rows, strip_rows) * op.w;

@@ -8,6 +8,18 @@
 //                            same for all threads that meet at a barrier
 //   sum(v)                   over the team, the same bits in each of its threads
 //   finish()                 before a thread ends
+//   threads()                of the team; the thread's number is first_pack(1)
+//   meet(), part()           barriers: after what threads of the team write for each other in shared memory, and before
+//                            they write it again, where the sums between are none
+//
+// and how the plane is read, and its gradient taken back: a Way, AsItLies or that of adain_reading_resident.cuh, whose
+// Plane has
+//
+//   first()                  v of its first pixel
+//   fetch(pixel)             of a pack; value(fetched, i) is its v. Where the Way is `ahead` other packs are under way
+//                            in between
+//   put(pixel, dt)           in the backward, of a pack
+//   flush(team)              after all of them, by all threads
 //
 // A thread holds `chunks` packs of `width` pixels: 16 bytes' worth, or 1 where pointers or sizes do not allow it. Lanes
 // hold neighbouring packs, so that a warp reads 512 bytes in a row. Where pack_step() is a constant the distances
@@ -52,8 +64,36 @@ __device__ __forceinline__ void load_noise(const A* noise, int pixel, A* values)
   }
 }
 
-template <typename T, int width, int chunks, typename Team>
-__device__ __forceinline__ void resident_forward(const AdaINForward& p, Team team) {
+template <typename T, int width>
+struct AsItLies {
+  using V = Pack<T, width>;
+  static constexpr bool ahead = true;
+  class Plane {
+   public:
+    template <typename Team>
+    __device__ __forceinline__ Plane(const AsItLies&, const AdaIN& op, void* dx, unsigned plane, bool live, const Team&)
+        : x_(static_cast<const T*>(op.x) + int64_t(plane) * int(op.h * op.w)),
+          dx_(dx && live ? static_cast<T*>(dx) + int64_t(plane) * int(op.h * op.w) : nullptr) {}
+    __device__ __forceinline__ acc_t<T> first() const { return to_acc(x_[0]); }
+    __device__ __forceinline__ V fetch(int pixel) const { return *reinterpret_cast<const V*>(x_ + pixel); }
+    __device__ __forceinline__ acc_t<T> value(const V& fetched, int i) const { return to_acc(fetched.element[i]); }
+    __device__ __forceinline__ void put(int pixel, const acc_t<T>* dt) const {
+      V v;
+#pragma unroll
+      for (int i = 0; i < width; ++i) v.element[i] = from_acc<T>(dt[i]);
+      if (dx_) *reinterpret_cast<V*>(dx_ + pixel) = v;
+    }
+    template <typename Team>
+    __device__ __forceinline__ void flush(const Team&) const {}
+
+   private:
+    const T* const x_;
+    T* const dx_;
+  };
+};
+
+template <typename T, int width, int chunks, typename Team, typename Way = AsItLies<T, width>>
+__device__ __forceinline__ void resident_forward(const AdaINForward& p, Team team, Way way = {}) {
   using A = acc_t<T>;
   using V = Pack<T, width>;
   const int pixels = int(p.op.h * p.op.w);
@@ -62,30 +102,30 @@ __device__ __forceinline__ void resident_forward(const AdaINForward& p, Team tea
     const bool live = first + team.index() < planes;
     const unsigned plane = live ? first + team.index() : planes - 1;  // who has none reads the last one, and is silent
     const unsigned n = plane / channels, c = plane - n * channels;
-    const T* const x = static_cast<const T*>(p.op.x) + int64_t(plane) * pixels;
+    const typename Way::Plane source(way, p.op, nullptr, plane, live, team);
     T* const y = static_cast<T*>(p.y) + int64_t(plane) * pixels;
     const Channel<A> channel(p.op, c);
     const A* const noise = noise_of<A>(p.op, n);
 
     constexpr int ahead = width == 1 && chunks > 4 ? 4 : chunks;  // or the addresses take the registers
-    V raw[ahead];
+    typename Way::V raw[ahead];
     const auto read = [&](int k) {
       const int pixel = pack_at(team, chunks, k) * width;
-      if (k < chunks && pixel < pixels) raw[k % ahead] = *reinterpret_cast<const V*>(x + pixel);
+      if (Way::ahead && k < chunks && pixel < pixels) raw[k % ahead] = source.fetch(pixel);
     };
 #pragma unroll
     for (int k = 0; k < ahead; ++k) read(k);
-    const A pivot = channel.activation(channel.t(to_acc(x[0]), noise ? noise[0] : A(0)));
+    const A pivot = channel.activation(channel.t(source.first(), noise ? noise[0] : A(0)));
     A value[chunks][width];  // a - pivot
     Sums<A, 1> sum{{A(0)}};
     for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
-      const V pack = raw[k % ahead];
+      const typename Way::V pack = Way::ahead ? raw[k % ahead] : source.fetch(pixel);
       read(k + ahead);
       A noises[width];
       load_noise<width>(noise, pixel, noises);
 #pragma unroll
       for (int i = 0; i < width; ++i) {
-        value[k][i] = channel.activation(channel.t(to_acc(pack.element[i]), noises[i])) - pivot;
+        value[k][i] = channel.activation(channel.t(source.value(pack, i), noises[i])) - pivot;
         sum.value[0] += value[k][i];
       }
     });
@@ -110,8 +150,8 @@ __device__ __forceinline__ void resident_forward(const AdaINForward& p, Team tea
   team.finish();
 }
 
-template <typename T, int width, int chunks, typename Team>
-__device__ __forceinline__ void resident_backward(const AdaINBackward& p, Team team) {
+template <typename T, int width, int chunks, typename Team, typename Way = AsItLies<T, width>>
+__device__ __forceinline__ void resident_backward(const AdaINBackward& p, Team team, Way way = {}) {
   using A = acc_t<T>;
   using V = Pack<T, width>;
   static_assert(width * chunks <= 32, "the signs of t are kept in 32 bits");
@@ -121,34 +161,36 @@ __device__ __forceinline__ void resident_backward(const AdaINBackward& p, Team t
     const bool live = first + team.index() < planes;
     const unsigned plane = live ? first + team.index() : planes - 1;
     const unsigned n = plane / channels, c = plane - n * channels;
-    const T* const x = static_cast<const T*>(p.op.x) + int64_t(plane) * pixels;
+    const typename Way::Plane source(way, p.op, p.dx, plane, live, team);
     const T* const dy = static_cast<const T*>(p.dy) + int64_t(plane) * pixels;
     const Channel<A> channel(p.op, c);
     const Style<A> style(p.op, p.mean, p.rstd, n, c);
     const A* const noise = noise_of<A>(p.op, n);
 
     constexpr int ahead = chunks < packs_ahead<width> ? chunks : packs_ahead<width>;
-    V raw_x[ahead], raw_dy[ahead];
+    typename Way::V raw_x[ahead];
+    V raw_dy[ahead];
     const auto read = [&](int k) {
       const int pixel = pack_at(team, chunks, k) * width;
       if (k >= chunks || pixel >= pixels) return;
-      raw_x[k % ahead] = *reinterpret_cast<const V*>(x + pixel);
+      if (Way::ahead) raw_x[k % ahead] = source.fetch(pixel);
       raw_dy[k % ahead] = *reinterpret_cast<const V*>(dy + pixel);
     };
 #pragma unroll
     for (int k = 0; k < ahead; ++k) read(k);
-    const A pivot = channel.activation(channel.t(to_acc(x[0]), noise ? noise[0] : A(0)));
+    const A pivot = channel.activation(channel.t(source.first(), noise ? noise[0] : A(0)));
     A normalised[chunks][width], dz[chunks][width];
     unsigned negative = 0;
     Sums<A, 2> sums{{A(0), A(0)}};  // of dz and dz * normalised
     for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
-      const V x_pack = raw_x[k % ahead], dy_pack = raw_dy[k % ahead];
+      const typename Way::V x_pack = Way::ahead ? raw_x[k % ahead] : source.fetch(pixel);
+      const V dy_pack = raw_dy[k % ahead];
       read(k + ahead);
       A noises[width];
       load_noise<width>(noise, pixel, noises);
 #pragma unroll
       for (int i = 0; i < width; ++i) {
-        const PixelGradient<A> gradient(channel, style, channel.t(to_acc(x_pack.element[i]), noises[i]), pivot,
+        const PixelGradient<A> gradient(channel, style, channel.t(source.value(x_pack, i), noises[i]), pivot,
                                         to_acc(dy_pack.element[i]));
         normalised[k][i] = gradient.normalised;
         dz[k][i] = gradient.dz;
@@ -164,17 +206,18 @@ __device__ __forceinline__ void resident_backward(const AdaINBackward& p, Team t
     for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
       A noises[width];
       load_noise<width>(p.dnoise_strength ? noise : nullptr, pixel, noises);
-      V v;
+      A dts[width];
 #pragma unroll
       for (int i = 0; i < width; ++i) {
         const bool below = negative >> (k * width + i) & 1u;
         const A dt = dt_of(channel, style, normalised[k][i], dz[k][i], below, mean_dz, mean_dz_normalised);
-        v.element[i] = from_acc<T>(dt);
+        dts[i] = dt;
         totals.value[0] += dt;
         totals.value[1] += dt * noises[i];
       }
-      if (live && p.dx) *reinterpret_cast<V*>(static_cast<T*>(p.dx) + int64_t(plane) * pixels + pixel) = v;
+      source.put(pixel, dts);
     });
+    source.flush(team);
     if (!p.dbias && !p.dnoise_strength) continue;
     totals = team.sum(totals);
     if (live && team.leads())

@@ -22,6 +22,9 @@ class WarpTeam {
   __device__ __forceinline__ unsigned index() const { return threadIdx.x / unsigned(lanes_); }
   __device__ __forceinline__ unsigned step() const { return gridDim.x * teams(); }
   __device__ __forceinline__ void finish() const {}
+  __device__ __forceinline__ int threads() const { return lanes_; }
+  __device__ __forceinline__ void meet() const { __syncwarp(); }
+  __device__ __forceinline__ void part() const { __syncwarp(); }
 
   template <typename A, int k>
   __device__ __forceinline__ Sums<A, k> sum(Sums<A, k> v) const {

@@ -45,6 +45,9 @@ inline LaunchShape shape_for(int threads, int64_t x, int64_t y = 1, int64_t z = 
           threads};
 }
 
+// Of dynamic shared memory: 48 KB less what kernels have beside it.
+constexpr int64_t shared_bytes_without_asking = 40 << 10;
+
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Defined where a kernel's code may use clusters.
@@ -160,8 +163,6 @@ bool clusters_fit(const LaunchShape& shape) {
   }
   return answer > 0;
 }
-
-constexpr int64_t shared_bytes_without_asking = 48 << 10;
 
 template <typename... Parameters, typename... Arguments>
 Status launch(const char* op, void (*kernel)(Parameters...), const LaunchShape& shape, void* stream,

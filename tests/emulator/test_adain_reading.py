@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from .adain_cases import GRADIENTS, OPTIONS, WAYS, backward, check_backward, check_forward, forward, make
-from .dtypes import ALL, BF16, F32, F64, DType
+from .dtypes import ALL, BF16, F16, F32, F64, DType
 from .formulas import AdaIN
 
 Shape = tuple[int, int, int, int]
@@ -17,6 +17,10 @@ READING = [way for way in WAYS if way]
 SHAPES = [(1, 2, 2, 2), (2, 3, 8, 6), (1, 33, 4, 10), (1, 2, 18, 34), (1, 1, 4, 262), (1, 2, 66, 64), (2, 1, 26, 20)]
 # What only the blur takes.
 ODD_SHAPES = [(1, 1, 1, 1), (2, 3, 1, 7), (1, 4, 9, 1), (1, 1, 3, 513), (1, 2, 1025, 3), (1, 2, 67, 65)]
+# Contiguous planes in the warp and block tiers: whole packs, of 4 or 8 pixels, in one row and in several; teams of 4 to 32
+# lanes in one warp, and more planes than a block has teams; one row of packs; the largest.
+EDGES = [(3, 23, 2, 8), (1, 11, 4, 8), (2, 3, 16, 16), (1, 2, 32, 8), (1, 2, 10, 32), (2, 1, 32, 32), (1, 2, 2, 512)]
+LARGE_EDGES = [(1, 2, 64, 64), (1, 1, 64, 160), (1, 1, 128, 128), (1, 1, 2, 8192), (1, 1, 2048, 8), (1, 1, 130, 128)]
 LAYOUTS = [pytest.param(False, id="contiguous"), pytest.param(True, id="channels_last")]
 DTYPES = [pytest.param(dtype, id=dtype.name) for dtype in ALL]
 
@@ -35,6 +39,40 @@ def test_forward_and_backward_match_the_formula(program: Path, case: int, channe
         dtype = ALL[pick % 4]
         p = make(SHAPES[case], dtype, OPTIONS[(pick + 1) % 3], way=way)
         check(program, p, dtype, channels_last, int(pick % 5 == 4))
+
+
+@pytest.mark.parametrize("case", range(len(EDGES)))
+def test_resident_tiers_are_right_at_their_edges(program: Path, case: int) -> None:
+    for way_at, way in enumerate(READING):
+        dtype = (F32, BF16, F16)[(case + way_at) % 3]
+        check(program, make(EDGES[case], dtype, OPTIONS[(case + way_at) % 3], way=way), dtype, False)
+
+
+def test_the_largest_planes_of_a_block(program: Path) -> None:
+    check(program, make((1, 1, 128, 128), BF16, "all", way="both"), BF16, False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [F32, F16, BF16], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("way", READING)
+@pytest.mark.parametrize("shape", [*EDGES, *LARGE_EDGES], ids=str)
+def test_resident_tiers_are_right_at_their_edges_everywhere(
+    program: Path, shape: Shape, way: str, dtype: DType
+) -> None:
+    for options in OPTIONS:
+        p = make(shape, dtype, options, way=way)
+        check(program, p, dtype, False)
+        check_backward(program, p, dtype, False, device={"capability": 75})
+
+
+@pytest.mark.parametrize("way", READING)
+def test_one_tier_gives_what_another_gives(program: Path, way: str) -> None:
+    """v rounds alike in all of them: the same pivot, the same signs."""
+    p = make((1, 2, 24, 40), F32, "shared", way=way)
+    y = [check_forward(program, p, F32, last, offset).outputs["y"] for last, offset in ((False, 0), (False, 1), (True, 0))]
+    for other in y[1:]:
+        assert np.array_equal(other == 0, y[0] == 0)
+        assert np.allclose(other, y[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("channels_last", LAYOUTS)
