@@ -15,8 +15,8 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.673263242354377284
 
 @dataclass
 class AdaIN:
-    """The arguments of adain: x [N, C, H, W], or with phases [N, 4C, H/2+1, W/2+1], scale and shift [N, C] or [C], noise
-    [N|1, 1, H, W], the rest [C]."""
+    """The arguments of adain: x [N, C, H, W], or with phases [N, 4C, H/2+1, W/2+1], scale and shift [N, C] or [C],
+    noise [N|1, 1, H, W], the rest [C]."""
 
     x: Array
     scale: Array | None = None
@@ -39,7 +39,7 @@ class AdaIN:
 
 def read(p: AdaIN, acc: np.dtype) -> Array:
     """v, pixel by pixel as api.h has it."""
-    n, c, h, w = p.shape
+    c, h, w = p.shape[1:]
     u = p.x.astype(acc)
     if p.phases:
         u = np.zeros(p.shape, acc)

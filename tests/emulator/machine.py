@@ -19,9 +19,10 @@ CSRC = HERE.parent.parent / "csrc"
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or "g++"
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 FLAGS = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-DSTYLEGAN_FAST_EMULATOR"]
-# The .cu files of each op.
+# The .cu files of each op; of adain also those alone that a change of adain_reading*.cuh reaches.
 OPS = {
     "adain": ("adain_reading_backward", "adain_reading", "adain_backward", "adain"),
+    "adain_reading": ("adain_reading_backward", "adain_reading"),
     "bias_act": ("bias_act",),
     "upfirdn2d": ("upfirdn2d",),
 }

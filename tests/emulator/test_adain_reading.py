@@ -12,13 +12,13 @@ from .formulas import AdaIN
 Shape = tuple[int, int, int, int]
 
 READING = [way for way in WAYS if way]
-# Both sides of the cuts of the split tier: strips of 8 rows, tiles of 256 columns (channels_last: 16, fp64 8), bands, 32
-# channels a slab.
+# Both sides of the cuts of the split tier: strips of 8 rows, tiles of 256 columns (channels_last: 16, fp64 8), bands,
+# 32 channels a slab.
 SHAPES = [(1, 2, 2, 2), (2, 3, 8, 6), (1, 33, 4, 10), (1, 2, 18, 34), (1, 1, 4, 262), (1, 2, 66, 64), (2, 1, 26, 20)]
 # What only the blur takes.
 ODD_SHAPES = [(1, 1, 1, 1), (2, 3, 1, 7), (1, 4, 9, 1), (1, 1, 3, 513), (1, 2, 1025, 3), (1, 2, 67, 65)]
-# Contiguous planes in the warp and block tiers: whole packs, of 4 or 8 pixels, in one row and in several; teams of 4 to 32
-# lanes in one warp, and more planes than a block has teams; one row of packs; the largest.
+# Contiguous planes in the warp and block tiers: rows of one pack of 4 or 8 pixels and of several, teams of 4 to 32
+# lanes, more planes than a block has teams, the largest of the warp tier, the first of the block tier.
 EDGES = [(3, 23, 2, 8), (1, 11, 4, 8), (2, 3, 16, 16), (1, 2, 32, 8), (1, 2, 10, 32), (2, 1, 32, 32), (1, 2, 2, 512)]
 LARGE_EDGES = [(1, 2, 64, 64), (1, 1, 64, 160), (1, 1, 128, 128), (1, 1, 2, 8192), (1, 1, 2048, 8), (1, 1, 130, 128)]
 LAYOUTS = [pytest.param(False, id="contiguous"), pytest.param(True, id="channels_last")]
@@ -69,7 +69,10 @@ def test_resident_tiers_are_right_at_their_edges_everywhere(
 def test_one_tier_gives_what_another_gives(program: Path, way: str) -> None:
     """v rounds alike in all of them: the same pivot, the same signs."""
     p = make((1, 2, 24, 40), F32, "shared", way=way)
-    y = [check_forward(program, p, F32, last, offset).outputs["y"] for last, offset in ((False, 0), (False, 1), (True, 0))]
+    y = [
+        check_forward(program, p, F32, last, offset).outputs["y"]
+        for last, offset in ((False, 0), (False, 1), (True, 0))
+    ]
     for other in y[1:]:
         assert np.array_equal(other == 0, y[0] == 0)
         assert np.allclose(other, y[0], rtol=1e-4, atol=1e-5)

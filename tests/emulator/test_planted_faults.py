@@ -111,6 +111,15 @@ def adain(program: Path) -> None:
         check_backward(program, p, F32, channels_last)
 
 
+def adain_reading(program: Path) -> None:
+    """The same, read through phases and blur: warp, block, split in both layouts; more planes than a small grid has."""
+    shapes = (((3, 89, 8, 8), "both", False), ((2, 5, 16, 72), "blur", False), ((2, 5, 16, 72), "both", False))
+    for shape, way, channels_last in (*shapes, ((3, 3, 26, 262), "both", False), ((3, 65, 10, 20), "both", True)):
+        p = make(shape, F32, "all", way=way)
+        check_forward(program, p, F32, channels_last)
+        check_backward(program, p, F32, channels_last)
+
+
 def bias_act(program: Path) -> None:
     check_bias_act(program, F32, "lrelu", 1030)
 
@@ -122,7 +131,7 @@ def upfirdn2d(program: Path) -> None:
         check_upfirdn2d(program, STRIPS[name], F32, False)
 
 
-CHECKS = {"adain": adain, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
+CHECKS = {"adain": adain, "adain_reading": adain_reading, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
 
 # Grids of 3 x 2 x 2 blocks at most, as if a tensor had beyond 2^31 blocks of work.
 # Work larger than a grid: at most 8 x 2 x 2 blocks, or one cluster. (A plane is never cut into more slices than a grid
@@ -152,6 +161,31 @@ MUTATIONS = {
         ("adain_cluster.cuh", "rank < cluster_tier_blocks;", "rank + 1 < cluster_tier_blocks;")
     ],
     "lanes add up to half a plane": [("adain_warp.cuh", "mask < lanes_;", "mask < lanes_ / 2;")],
+    "tile's barrier deleted": [
+        ("adain_reading_split_backward.cuh", "        __syncthreads();\n        for (int item", "        for (int item")
+    ],
+    "tile's second barrier deleted": [
+        ("adain_reading_split_backward.cuh", "        }\n        __syncthreads();\n#pragma", "        }\n#pragma")
+    ],
+    "columns beside a tile left out": [
+        ("adain_reading_split_backward.cuh", "in_image = u.blur && i", "in_image = !u.blur && i")
+    ],
+    "rows above a step left out": [
+        ("adain_reading_split_backward.cuh", "= carried[k][1];", "= A(0);"),
+    ],
+    "another band's pixels counted": [("adain_reading_split_backward.cuh", "i + r < band.top ||", "i + r < 0 ||")],
+    "band's last row missing": [
+        ("adain_reading_split.cuh", "if (i + r >= band.bottom) continue;\n        const", "const")
+    ],
+    "neighbour read past the row": [("adain_reading.cuh", "has_right = j + 1 < w;", "has_right = true;")],
+    "nothing right of the phases": [("adain_reading.cuh", "u.pixel(u.w)] =", "u.pixel(-1)] =")],
+    "plane blurred before it is there": [("adain_reading_resident.cuh", "team.meet();", "")],
+    # Missed only by a warp that has another plane.
+    "plane overwritten while it is blurred": [("adain_reading_resident.cuh", "team.part();", ""), *SMALL_GRID],
+    "row below left out": [("adain_reading_resident.cuh", "dt_sums(i + 1, j, below);", "dt_sums(h_, j, below);")],
+    "pixel right of a pack left out": [
+        ("adain_reading_resident.cuh", "? Quad(dt_[first + width / 4]).element[0]", "? 0.0f")
+    ],
     "tail off by one": [("bias_act.cuh", "left = op.size - first,", "left = op.size - first - 1,")],
     "written past the end": [("vec.cuh", "if (i < count) p[i]", "if (i <= count) p[i]")],
     "written past the plane": [
@@ -165,6 +199,15 @@ MUTATIONS = {
 # Whose check must see a fault in a file.
 OP_OF = {
     **dict.fromkeys(("adain_split.cuh", "adain_block.cuh", "adain_cluster.cuh", "adain_warp.cuh"), "adain"),
+    **dict.fromkeys(
+        (
+            "adain_reading.cuh",
+            "adain_reading_resident.cuh",
+            "adain_reading_split.cuh",
+            "adain_reading_split_backward.cuh",
+        ),
+        "adain_reading",
+    ),
     "reduce.cuh": "adain",
     "bias_act.cuh": "bias_act",
     "vec.cuh": "bias_act",
@@ -175,6 +218,8 @@ ALWAYS = (
     "block's barrier deleted",
     "last block's sum missing",
     "last slice's partial missing",
+    "columns beside a tile left out",
+    "plane blurred before it is there",
     "tail off by one",
     "written past the plane",
     "strip's last pixel row missing",
@@ -198,4 +243,7 @@ def test_the_real_kernels_pass_what_catches_their_faults(program: Path, op: str)
 
 @pytest.mark.parametrize("op", ["adain", pytest.param("bias_act", marks=pytest.mark.slow), "upfirdn2d"])
 def test_kernels_are_right_where_the_work_is_larger_than_a_grid(objects: Objects, op: str, tmp_path: Path) -> None:
-    CHECKS[op](objects.changed_program(tmp_path, op, SMALL_GRID))
+    program = objects.changed_program(tmp_path, op, SMALL_GRID)
+    CHECKS[op](program)
+    if op == "adain":
+        adain_reading(program)

@@ -31,6 +31,17 @@ def _epilogue_of(n: int, c: int, h: int, w: int, layout: str) -> Workload:
     return Workload(epilogue, ((n, c, h, w), (n, c), (n, c), (n, 1, h, w), (c,), (c,)), layout)
 
 
+def _reading_of(n: int, c: int, h: int, w: int, layout: str = "contiguous", phases: bool = True) -> Workload:
+    """The epilogue of planes that are read through the blur, and through phases where asked."""
+
+    def call(x: Tensor, scale: Tensor, shift: Tensor, noise: Tensor, noise_strength: Tensor, bias: Tensor) -> Tensor:
+        parameters = {"noise": noise, "noise_strength": noise_strength, "bias": bias, "negative_slope": 0.2}
+        return adain(x, scale, shift, **parameters, phases=phases, blur=True)
+
+    x = (n, 4 * c, h // 2 + 1, w // 2 + 1) if phases else (n, c, h, w)
+    return Workload(call, (x, (n, c), (n, c), (n, 1, h, w), (c,), (c,)), layout)
+
+
 def _activation(act: str, shape: tuple[int, ...] = (2, 5, 7, 3), **options: float) -> Workload:
     return Workload(lambda x, b: bias_act(x, b, act=act, **options), (shape, (shape[1],)))
 
@@ -55,6 +66,14 @@ TINY = {
     "adain, several slices": _epilogue_of(1, 2, 64, 65, "contiguous"),
     "adain, one slice, channels_last": _epilogue_of(2, 33, 3, 4, "channels_last"),
     "adain, several slices, channels_last": _epilogue_of(1, 35, 13, 11, "channels_last"),
+    "adain, blurred, warp": _reading_of(2, 3, 6, 8, phases=False),
+    "adain, phases and blur, warp": _reading_of(2, 3, 8, 8),
+    "adain, blurred, block": _reading_of(1, 2, 12, 40, phases=False),
+    "adain, phases and blur, block": _reading_of(1, 2, 12, 40),
+    "adain, phases and blur, one band": _reading_of(2, 3, 4, 6),
+    "adain, phases and blur, several bands": _reading_of(1, 2, 66, 70),
+    "adain, phases and blur, one band, channels_last": _reading_of(2, 33, 4, 6, "channels_last"),
+    "adain, blurred, several bands, channels_last": _reading_of(1, 35, 29, 19, "channels_last", phases=False),
     **{f"bias_act, {act}": _activation(act) for act in ("linear", "relu", "lrelu", "tanh", "sigmoid")},
     **{f"bias_act, {act}": _activation(act) for act in ("elu", "selu", "softplus", "swish")},
     "bias_act, clamped": _activation("swish", gain=2.0, clamp=1.0),
@@ -69,6 +88,9 @@ TINY = {
 LARGER = {
     "adain": _epilogue_of(2, 24, 192, 160, "contiguous"),
     "adain, channels_last": _epilogue_of(2, 70, 96, 80, "channels_last"),
+    "adain, phases and blur": _reading_of(2, 24, 128, 96),
+    "adain, phases and blur, bands": _reading_of(2, 12, 192, 160),
+    "adain, phases and blur, channels_last": _reading_of(2, 70, 96, 80, "channels_last"),
     "bias_act": _activation("swish", (4, 64, 96, 80)),
     "upfirdn2d": _resampling(1, 3, 3, 1, shape=(2, 64, 48, 40), up=2, padding=[2, 1, 2, 1]),
 }
