@@ -26,6 +26,9 @@ class ClusterTeam {
   __device__ __forceinline__ unsigned step() const { return gridDim.x / cluster_tier_blocks; }
   // A block's shared memory must outlive those who read it.
   __device__ __forceinline__ void finish() const { cluster_barrier(); }
+  __device__ __forceinline__ int threads() const { return int(blockDim.x) * cluster_tier_blocks; }
+  __device__ __forceinline__ void meet() const { cluster_barrier(); }
+  __device__ __forceinline__ void part() const {}
 
   template <typename A, int k>
   __device__ __forceinline__ Sums<A, k> sum(Sums<A, k> v) {

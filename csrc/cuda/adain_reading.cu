@@ -8,7 +8,8 @@ namespace {
 ReadingGrid forward_grid(const AdaIN& op) { return reading_grid_of(op, strip_rows, 0); }
 
 AdaINTier tier_of(const AdaINForward& p) {
-  return choose_reading(p.op, aligned16({p.op.phases ? nullptr : p.op.x, p.y, p.op.noise}));
+  return choose_reading(p.op, aligned16({p.op.phases ? nullptr : p.op.x, p.y, p.op.noise}),
+                        [] { return largest_cluster_fits<adain_reading_cluster<float, true>>(cluster_tier_values); });
 }
 
 Status split_forward(const char* entry, const AdaINForward& p, void* stream) {
@@ -39,10 +40,14 @@ Status reading_forward(const char* entry, const AdaINForward& p, void* stream) {
   if (tier == AdaINTier::split) return split_forward(entry, p, stream);
   return with_reading(entry, p.op, [&](auto zero, auto phases) {
     using T = decltype(zero);
+    const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
+    if (tier == AdaINTier::cluster)
+      return launch(entry, adain_reading_cluster<T, phases()>, cluster_tier_shape(planes, pixels, cluster_tier_values),
+                    stream, p, row_of(p.op));
     if (tier == AdaINTier::block)
       return launch(entry, adain_reading_block<T, phases()>, block_tier_shape(p.op, block_tier_values), stream, p,
                     row_of(p.op));
-    const int lanes = lanes_for(p.op.h * p.op.w);
+    const int lanes = lanes_for(pixels);
     return launch(entry, adain_reading_warp<T, phases()>, warp_tier_shape(p.op, lanes), stream, p, lanes, row_of(p.op));
   });
 }

@@ -68,7 +68,8 @@ struct Reader {
     const auto row_sum = [&](int64_t k) {
       if (!inside(k)) return A(0);
       const T* const from = x + row(k);
-      return blur_of(has_left ? to_acc(from[left]) : A(0), to_acc(from[centre]), has_right ? to_acc(from[right]) : A(0));
+      const A before = has_left ? to_acc(from[left]) : A(0), after = has_right ? to_acc(from[right]) : A(0);
+      return blur_of(before, to_acc(from[centre]), after);
     };
     A above = row_sum(i - 1), here = row_sum(i);
 #pragma unroll
@@ -94,8 +95,8 @@ struct Reader {
 // Zeros where no pixel of u lies, beside and, where asked, above and below rows [top, bottom). `workers` threads do it
 // together.
 template <typename T, int columns>
-__device__ __forceinline__ void zero_border(T* dx, const Reader<columns>& u, int64_t top, int64_t bottom, int64_t worker,
-                                            int64_t workers) {
+__device__ __forceinline__ void zero_border(T* dx, const Reader<columns>& u, int64_t top, int64_t bottom,
+                                            int64_t worker, int64_t workers) {
   for (int64_t i = top + worker; i < bottom; i += workers) {
     dx[u.row(i) + u.pixel(-1)] = from_acc<T>(0);
     dx[u.row(i) + u.pixel(u.w)] = from_acc<T>(0);

@@ -1,4 +1,5 @@
 // adain's backward where it reads through phases and blur.
+#include "adain_reading_resident_backward.cuh"
 #include "adain_reading_split_backward.cuh"
 #include "adain_reading_tiers.cuh"
 
@@ -51,16 +52,24 @@ Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums
   });
 }
 
+// A block keeps dt of a plane in shared memory, and not every device has more than 48 KB.
 AdaINTier tier_of(const AdaINBackward& p) {
   const bool phases = p.op.phases;
-  return choose_reading_backward(
-      p.op, aligned16({phases ? nullptr : p.op.x, phases ? nullptr : p.dx, p.dy, p.op.noise}));
+  const bool aligned = aligned16({phases ? nullptr : p.op.x, phases ? nullptr : p.dx, p.dy, p.op.noise});
+  const AdaINTier tier = choose_reading(p.op, aligned, [] {
+    return largest_cluster_fits<adain_reading_cluster_backward<float, true>>(cluster_tier_backward_values);
+  });
+  const bool fits = p.op.h * p.op.w * 4 <= shared_bytes_without_asking || compute_capability() >= 80;
+  return tier == AdaINTier::block && !fits ? AdaINTier::split : tier;
 }
 
 Status resident_backward(const char* entry, const AdaINBackward& p, AdaINTier tier, void* stream) {
-  const int64_t pixels = p.op.h * p.op.w;
+  const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
   return with_reading(entry, p.op, [&](auto zero, auto phases) {
     using T = decltype(zero);
+    if (tier == AdaINTier::cluster)
+      return launch(entry, adain_reading_cluster_backward<T, phases()>,
+                    cluster_tier_shape(planes, pixels, cluster_tier_backward_values), stream, p, row_of(p.op));
     if (tier == AdaINTier::block) {
       LaunchShape shape = block_tier_shape(p.op, block_tier_backward_values);
       shape.shared_bytes = 4 * pixels;
@@ -112,7 +121,8 @@ Status reading_backward(const char* entry, const AdaINBackward& p, void* stream)
 Status reading_zero(const char* entry, const AdaINBackward& p, void* stream) {
   if (!p.op.n || !p.op.c) return Status::ok;
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
-    return launch(entry, adain_reading_zero<decltype(zero), columns()>, shape_for(warp_size, p.op.c, p.op.n), stream, p);
+    return launch(entry, adain_reading_zero<decltype(zero), columns()>, shape_for(warp_size, p.op.c, p.op.n), stream,
+                  p);
   });
 }
 

@@ -1,22 +1,23 @@
-// adain's warp and block tiers where they read through phases and blur. A thread reads the three rows of a pack it needs
-// and keeps v in registers, as the tiers keep x. In the backward dt of the whole plane goes to shared memory, and from
-// there, blurred, to dx.
+// adain's warp, block and cluster tiers where they read through phases and blur. A thread reads the three rows it needs
+// for a pack and keeps v in registers, as the tiers keep x.
 //
 // Only with 16-byte accesses to y, dy and the noise, and to x and dx where they are no phases, and with rows that are
 // whole packs.
 #pragma once
 
-#include "adain_block.cuh"
+#include "adain_cluster.cuh"
 #include "adain_reading.cuh"
 #include "adain_warp.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
 
-// Divides a pixel's number by the width of a plane of up to 2^14 pixels.
+// Divides a pixel's number by the width of a plane of up to 2^16 pixels.
 struct RowOf {
-  unsigned reciprocal;  // 2^30 / width + 1
-  __device__ __forceinline__ int operator()(int pixel) const { return int(uint64_t(unsigned(pixel)) * reciprocal >> 30); }
+  unsigned reciprocal;  // 2^32 / width + 1; no width is below 4
+  __device__ __forceinline__ int operator()(int pixel) const {
+    return int(uint64_t(unsigned(pixel)) * reciprocal >> 32);
+  }
 };
 
 // The same number, as if it were another in every round of a loop: else what follows from it, all places of all packs,
@@ -33,7 +34,8 @@ class PlaneThrough {
   using V = Pack<float, width>;
 
   __device__ __forceinline__ PlaneThrough(const RowOf& row_of, const AdaIN& op, unsigned plane)
-      : row_of_{unsigned(anew(int(row_of.reciprocal)))}, h_(int(op.h)), w_(anew(int(op.w))), blur_(op.blur), x_(static_cast<const T*>(op.x)) {
+      : row_of_{unsigned(anew(int(row_of.reciprocal)))}, h_(int(op.h)), w_(anew(int(op.w))), blur_(op.blur),
+        x_(static_cast<const T*>(op.x)) {
     pitch_ = phases ? w_ / 2 + 1 : w_;
     const int64_t pixels = (phases ? h_ / 2 + 1 : h_) * pitch_;
     const unsigned channels = unsigned(op.c), n = plane / channels;
@@ -129,117 +131,9 @@ struct ForwardThrough {
   RowOf row_of;
   struct Plane : PlaneThrough<T, width, phases> {
     template <typename Team>
-    __device__ __forceinline__ Plane(const ForwardThrough& way, const AdaIN& op, void*, unsigned plane, bool, const Team&)
+    __device__ __forceinline__ Plane(const ForwardThrough& way, const AdaIN& op, void*, unsigned plane, bool,
+                                     const Team&)
         : PlaneThrough<T, width, phases>(way.row_of, op, plane) {}
-  };
-};
-
-using Quad = Pack<float, 4>;
-
-// dt: `room` quads for each team of a block.
-template <typename T, int width, bool phases>
-struct BackwardThrough {
-  using V = Pack<float, width>;
-  static constexpr bool ahead = false;  // three rows' loads are enough to wait for
-  RowOf row_of;
-  shared_pointer<Quad> dt;
-  int room;
-
-  class Plane : public PlaneThrough<T, width, phases> {
-    using Base = PlaneThrough<T, width, phases>;
-    using Base::h_, Base::w_, Base::blur_, Base::row_of_;
-
-   public:
-    template <typename Team>
-    __device__ __forceinline__ Plane(const BackwardThrough& way, const AdaIN& op, void* dx, unsigned plane, bool live,
-                                     const Team& team)
-        : Base(way.row_of, op, plane), dt_(way.dt + int(team.index()) * way.room),
-          dx_(live ? static_cast<T*>(dx) : nullptr) {}
-
-    __device__ __forceinline__ void put(int pixel, const float* dt) const {
-#pragma unroll
-      for (int first = 0; first < width; first += 4) {
-        Quad quad;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) quad.element[i] = dt[first + i];
-        dt_[(pixel + first) / 4] = quad;
-      }
-    }
-
-    template <typename Team>
-    __device__ __forceinline__ void flush(const Team& team) const {
-      team.meet();
-      if (dx_) {
-        // No longer the packs it put: rows that neighbouring lanes read lie in neighbouring banks either way.
-        for (int pixel = team.first_pack(1) * width; pixel < h_ * w_; pixel += team.threads() * width) write(pixel);
-        if (phases) {
-          for (int i = team.first_pack(1); i < h_; i += team.threads()) {
-            dx_[Base::at(i, -1)] = from_acc<T>(0);
-            dx_[Base::at(i, w_)] = from_acc<T>(0);
-          }
-          for (int j = team.first_pack(1) - 1; j <= w_; j += team.threads()) {
-            dx_[Base::at(-1, j)] = from_acc<T>(0);
-            dx_[Base::at(h_, j)] = from_acc<T>(0);
-          }
-        }
-      }
-      team.part();
-    }
-
-   private:
-    // The same of dt.
-    __device__ __forceinline__ void dt_sums(int i, int j, float* sums) const {
-#pragma unroll
-      for (int k = 0; k < width; ++k) sums[k] = 0.0f;
-      if (i < 0 || i >= h_) return;
-      const int first = (i * w_ + j) / 4;
-      float u[width + 2];
-      u[0] = j > 0 ? Quad(dt_[first - 1]).element[3] : 0.0f;
-      read_dt(first, u + 1);
-      u[width + 1] = j + width < w_ ? Quad(dt_[first + width / 4]).element[0] : 0.0f;
-#pragma unroll
-      for (int k = 0; k < width; ++k) sums[k] = blur_of(u[k], u[k + 1], u[k + 2]);
-    }
-
-    __device__ __forceinline__ void read_dt(int first, float* values) const {
-#pragma unroll
-      for (int quad = 0; quad < width / 4; ++quad) {
-        const Quad read = dt_[first + quad];
-#pragma unroll
-        for (int k = 0; k < 4; ++k) values[4 * quad + k] = read.element[k];
-      }
-    }
-
-    __device__ __forceinline__ void write(int pixel) const {
-      const int i = row_of_(pixel), j = pixel - i * w_;
-      float du[width];
-      if (phases && !blur_) {
-        read_dt(pixel / 4, du);
-      } else {
-        float above[width], here[width], below[width];
-        dt_sums(i - 1, j, above);
-        dt_sums(i, j, here);
-        dt_sums(i + 1, j, below);
-#pragma unroll
-        for (int k = 0; k < width; ++k) du[k] = blurred(above[k], here[k], below[k]);
-      }
-      if (phases) {
-        T *const even = dx_ + Base::row(i) + j / 2, *const odd = even + Base::odd_;
-#pragma unroll
-        for (int k = 0; k < width / 2; ++k) {
-          even[k] = from_acc<T>(du[2 * k]);
-          odd[k + 1] = from_acc<T>(du[2 * k + 1]);
-        }
-      } else {
-        Pack<T, width> pack;
-#pragma unroll
-        for (int k = 0; k < width; ++k) pack.element[k] = from_acc<T>(du[k]);
-        *reinterpret_cast<Pack<T, width>*>(dx_ + Base::row(i) + j) = pack;
-      }
-    }
-
-    const shared_pointer<Quad> dt_;
-    T* const dx_;
   };
 };
 
@@ -256,22 +150,11 @@ __global__ void __launch_bounds__(block_tier_threads) adain_reading_block(AdaINF
 }
 
 template <typename T, bool phases>
-__global__ void __launch_bounds__(warp_tier_threads, 2)
-    adain_reading_warp_backward(AdaINBackward p, int lanes, RowOf row_of) {
+__global__ void __launch_bounds__(cluster_tier_threads, 2) adain_reading_cluster(AdaINForward p, RowOf row_of) {
+#if defined(STYLEGAN_FAST_CLUSTERS)
   constexpr int width = Vec<T>::size;
-  SHARED(Quad, dt, warp_tier_threads * warp_tier_values / 4);
-  resident_backward<T, width, warp_tier_values / width>(
-      p, WarpTeam(lanes), BackwardThrough<T, width, phases>{row_of, dt, lanes * warp_tier_values / 4});
-}
-
-// With 4 bytes of dynamic shared memory a pixel.
-template <typename T, bool phases>
-__global__ void __launch_bounds__(block_tier_backward_threads, 1)
-    adain_reading_block_backward(AdaINBackward p, RowOf row_of) {
-  constexpr int width = Vec<T>::size;
-  DYNAMIC_SHARED(Quad, dt, 0, int(p.op.h * p.op.w) / 4);
-  resident_backward<T, width, block_tier_backward_values / width>(p, BlockTeam(),
-                                                                  BackwardThrough<T, width, phases>{row_of, dt, 0});
+  resident_forward<T, width, cluster_tier_values / width>(p, ClusterTeam(), ForwardThrough<T, width, phases>{row_of});
+#endif
 }
 
 }  // namespace cuda

@@ -1,6 +1,6 @@
 // adain's split tier where it reads through phases and blur: every size, dtype and layout. As in adain_split.cuh, but a
-// plane is cut into bands of rows, and a thread's batch is a strip: 8 pixels of a column, of which it reads 10 rows of 3,
-// not 8 times 9.
+// plane is cut into bands of rows, and a thread's batch is a strip: 8 pixels of a column, for which it reads 10 rows
+// of 3, not 8 times 9.
 #pragma once
 
 #include "adain_reading.cuh"

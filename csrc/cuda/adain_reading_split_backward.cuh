@@ -73,8 +73,8 @@ constexpr int tile_room = (strip_rows + 2) * (most_tile_columns<A, columns> + 2)
 
 // sums: [N*C] of dz and of dz * normalised. to: dbias and dnoise_strength, or their partials. Blocks of adain_threads.
 //
-// dt row k of a step lies in row 2 + k of the tile, column j of the image at column 1 + j - first column. Columns beside
-// the tile are in it, too: computed pixel by pixel where they are in the image, zero where not, as rows beyond it are.
+// dt row k of a step lies in row 2 + k of the tile, the tile's first column at 1. The columns beside it are there, too:
+// computed pixel by pixel where they are in the image, zero where not, as rows beyond the image are.
 template <typename T, int columns>
 __global__ void __launch_bounds__(adain_threads, std::is_same<T, double>::value ? 1 : 2)
     adain_reading_backward_apply(AdaINBackward p, ReadingGrid grid, TileCut cut, PlaneSums sums, PlaneSums to) {

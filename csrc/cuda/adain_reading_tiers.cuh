@@ -9,25 +9,23 @@
 namespace stylegan_fast {
 namespace cuda {
 
-// The tier: warp, block or split. A tier that holds a plane takes only whole 16-byte packs of a row: more forms would be
-// more to build, and no StyleGAN has other widths. `aligned`: every tensor but phases begins at 16 bytes.
-inline AdaINTier choose_reading(const AdaIN& op, bool aligned) {
+// The tiers that hold a plane take only whole 16-byte packs of a row: more forms would be more to build, and no
+// StyleGAN has other widths. `aligned`: every tensor but phases begins at 16 bytes. `clusters_fit` is asked only where
+// it matters.
+template <typename F>
+AdaINTier choose_reading(const AdaIN& op, bool aligned, F clusters_fit) {
   const int64_t pack = op.dtype == DType::f32 ? 4 : 8, pixels = op.h * op.w;
   if (op.layout != Layout::contiguous || op.dtype == DType::f64 || op.n * op.c >= most_resident_planes || !aligned ||
       op.w % pack)
     return AdaINTier::split;
   if (pixels <= warp_size * warp_tier_values) return AdaINTier::warp;
-  return pixels <= block_tier_threads * block_tier_values ? AdaINTier::block : AdaINTier::split;
+  if (pixels <= block_tier_threads * block_tier_values) return AdaINTier::block;
+  const bool cluster = pixels <= cluster_tier_blocks * cluster_tier_threads * cluster_tier_values &&
+                       compute_capability() >= 90 && clusters_fit();
+  return cluster ? AdaINTier::cluster : AdaINTier::split;
 }
 
-// dt of a plane in shared memory; where that is more than every device has, asked of the newer ones.
-inline AdaINTier choose_reading_backward(const AdaIN& op, bool aligned) {
-  const AdaINTier tier = choose_reading(op, aligned);
-  const bool fits = op.h * op.w * 4 <= shared_bytes_without_asking || compute_capability() >= 80;
-  return tier == AdaINTier::block && !fits ? AdaINTier::split : tier;
-}
-
-inline RowOf row_of(const AdaIN& op) { return {unsigned((int64_t(1) << 30) / op.w + 1)}; }
+inline RowOf row_of(const AdaIN& op) { return {unsigned((int64_t(1) << 32) / op.w + 1)}; }
 
 // Runs f(T{}, whether there are phases as a compile-time constant).
 template <typename F>
@@ -47,8 +45,8 @@ inline LaunchShape reading_shape_of(const AdaIN& op, const ReadingGrid& grid) {
   return shape_for(int(std::min<int64_t>(wanted, adain_threads)), grid.planes.splits, grid.planes.slabs, op.n);
 }
 
-// As grid_of: from sizes alone. A band has at least one strip for each thread of a full block, and its rows, but for the
-// last band's, are a multiple of `step`, less `less`.
+// As grid_of: from sizes alone. A band has about one strip, or more, for each thread of a full block; its rows, but for
+// the last band's, are a multiple of `step`, less `less`.
 inline ReadingGrid reading_grid_of(const AdaIN& op, int step, int less) {
   const int64_t slabs = ceil_div(op.c, columns_of(op)), strips = ceil_div(op.h, strip_rows) * op.w;
   const int64_t most = std::max<int64_t>(1, strips * columns_of(op) / adain_threads);

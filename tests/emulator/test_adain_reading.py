@@ -20,7 +20,8 @@ ODD_SHAPES = [(1, 1, 1, 1), (2, 3, 1, 7), (1, 4, 9, 1), (1, 1, 3, 513), (1, 2, 1
 # Contiguous planes in the warp and block tiers: rows of one pack of 4 or 8 pixels and of several, teams of 4 to 32
 # lanes, more planes than a block has teams, the largest of the warp tier, the first of the block tier.
 EDGES = [(3, 23, 2, 8), (1, 11, 4, 8), (2, 3, 16, 16), (1, 2, 32, 8), (1, 2, 10, 32), (2, 1, 32, 32), (1, 2, 2, 512)]
-LARGE_EDGES = [(1, 2, 64, 64), (1, 1, 64, 160), (1, 1, 128, 128), (1, 1, 2, 8192), (1, 1, 2048, 8), (1, 1, 130, 128)]
+LARGE_EDGES = [(1, 2, 64, 64), (1, 1, 64, 160), (1, 1, 128, 128), (1, 1, 2, 8192), (1, 1, 2048, 8)]
+LARGE_EDGES += [(1, 1, 130, 128), (1, 1, 256, 256), (1, 2, 2, 16384), (1, 1, 4098, 8)]  # of the cluster tier
 LAYOUTS = [pytest.param(False, id="contiguous"), pytest.param(True, id="channels_last")]
 DTYPES = [pytest.param(dtype, id=dtype.name) for dtype in ALL]
 
@@ -50,6 +51,21 @@ def test_resident_tiers_are_right_at_their_edges(program: Path, case: int) -> No
 
 def test_the_largest_planes_of_a_block(program: Path) -> None:
     check(program, make((1, 1, 128, 128), BF16, "all", way="both"), BF16, False)
+
+
+def test_a_cluster_holds_a_plane_that_no_block_can(program: Path) -> None:
+    check(program, make((1, 2, 128, 160), BF16, "all", way="both"), BF16, False)
+    check(program, make((1, 1, 130, 128), F32, "shared", way="blur"), F32, False)
+
+
+@pytest.mark.parametrize("device", [{"capability": 80}, {"clusters_fit": 0}, {"capability": 75}], ids=str)
+def test_where_a_tier_cannot_run_the_split_tier_takes_its_planes(program: Path, device: dict[str, float]) -> None:
+    shape = (1, 1, 96, 128) if device.get("capability") == 75 else (1, 1, 32, 516)  # 48 KB of dt; a cluster's
+    p = make(shape, F32, "all", way="both")
+    resident = check_forward(program, p, F32, False).outputs["rstd"]
+    other = check_forward(program, p, F32, False, device=device).outputs["rstd"]
+    check_backward(program, p, F32, False, device=device)
+    assert np.allclose(resident, other, rtol=1e-5)
 
 
 @pytest.mark.slow

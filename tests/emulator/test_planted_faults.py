@@ -112,8 +112,10 @@ def adain(program: Path) -> None:
 
 
 def adain_reading(program: Path) -> None:
-    """The same, read through phases and blur: warp, block, split in both layouts; more planes than a small grid has."""
+    """The same, read through phases and blur: warp, block, cluster, split in both layouts; more planes than a small
+    grid has."""
     shapes = (((3, 89, 8, 8), "both", False), ((2, 5, 16, 72), "blur", False), ((2, 5, 16, 72), "both", False))
+    shapes += (((1, 2, 128, 160), "both", False),)
     for shape, way, channels_last in (*shapes, ((3, 3, 26, 262), "both", False), ((3, 65, 10, 20), "both", True)):
         p = make(shape, F32, "all", way=way)
         check_forward(program, p, F32, channels_last)
@@ -179,12 +181,17 @@ MUTATIONS = {
     ],
     "neighbour read past the row": [("adain_reading.cuh", "has_right = j + 1 < w;", "has_right = true;")],
     "nothing right of the phases": [("adain_reading.cuh", "u.pixel(u.w)] =", "u.pixel(-1)] =")],
-    "plane blurred before it is there": [("adain_reading_resident.cuh", "team.meet();", "")],
+    "plane blurred before it is there": [("adain_reading_resident_backward.cuh", "team.meet();", "")],
     # Missed only by a warp that has another plane.
-    "plane overwritten while it is blurred": [("adain_reading_resident.cuh", "team.part();", ""), *SMALL_GRID],
-    "row below left out": [("adain_reading_resident.cuh", "dt_sums(i + 1, j, below);", "dt_sums(h_, j, below);")],
+    "plane overwritten while it is blurred": [("adain_reading_resident_backward.cuh", "team.part();", ""), *SMALL_GRID],
+    "row in the next block's memory left out": [
+        ("adain_reading_resident_backward.cuh", "of_block(quads_, rank)[i -", "quads_[i -")
+    ],
+    "row below left out": [
+        ("adain_reading_resident_backward.cuh", "dt_sums(i + 1, j, below);", "dt_sums(h_, j, below);")
+    ],
     "pixel right of a pack left out": [
-        ("adain_reading_resident.cuh", "? Quad(dt_[first + width / 4]).element[0]", "? 0.0f")
+        ("adain_reading_resident_backward.cuh", "? dt_.read(first + width / 4).element[0]", "? 0.0f")
     ],
     "tail off by one": [("bias_act.cuh", "left = op.size - first,", "left = op.size - first - 1,")],
     "written past the end": [("vec.cuh", "if (i < count) p[i]", "if (i <= count) p[i]")],
@@ -203,6 +210,7 @@ OP_OF = {
         (
             "adain_reading.cuh",
             "adain_reading_resident.cuh",
+            "adain_reading_resident_backward.cuh",
             "adain_reading_split.cuh",
             "adain_reading_split_backward.cuh",
         ),
