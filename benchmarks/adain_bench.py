@@ -79,4 +79,4 @@ BENCHMARK = Benchmark("adain", {"epilogue": EPILOGUE}, default_cases=("epilogue"
 main = command(BENCHMARK)
 
 if __name__ == "__main__":
-    run(main)
+    run(main, keep_memory=False)  # that is --memory

@@ -123,4 +123,4 @@ BENCHMARK = Benchmark(
 main = command(BENCHMARK)
 
 if __name__ == "__main__":
-    run(main)
+    run(main, keep_memory=False)  # that is --memory

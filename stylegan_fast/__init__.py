@@ -15,6 +15,7 @@ from .version import __version__ as __version__
 if TYPE_CHECKING:
     from . import layers as layers
     from . import ops as ops
+    from .memory import keep_freed_memory as keep_freed_memory
     from .models.discriminator import Discriminator as Discriminator
     from .models.generator import Generator as Generator
     from .models.network_file import load_discriminator as load_discriminator
@@ -29,6 +30,7 @@ _HOMES = {
     "ops": ".ops",
     "Discriminator": ".models.discriminator",
     "Generator": ".models.generator",
+    "keep_freed_memory": ".memory",
     "load_discriminator": ".models.network_file",
     "load_generator": ".models.network_file",
     "adain": ".ops",

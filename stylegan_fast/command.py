@@ -26,6 +26,7 @@ from typing import NoReturn
 import click
 
 from stylegan_fast.errors import UserError
+from stylegan_fast.memory import keep_freed_memory
 
 INTERRUPTED = 130  # 128 + SIGINT, what shells report for a program ended by Ctrl-C
 MISTAKE = 2
@@ -39,8 +40,13 @@ _MEMORY_OPTIONS = ("--batch", "--resolution", "--channel-base")
 _DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
-def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Execute a click command on ``arguments`` (default: ``sys.argv[1:]``) and leave the process with its status."""
+def run(command: click.Command, arguments: Sequence[str] | None = None, keep_memory: bool = True) -> NoReturn:
+    """Execute a click command on ``arguments`` (default: ``sys.argv[1:]``) and leave the process with its status.
+
+    Unless told otherwise the process keeps the memory it frees, see `keep_freed_memory`.
+    """
+    if keep_memory:
+        keep_freed_memory()
     status = exit_status(command, arguments)
     try:
         sys.stdout.flush()

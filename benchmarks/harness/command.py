@@ -17,6 +17,7 @@ from harness.shapes import QUICK_RESOLUTIONS, RESOLUTIONS
 from harness.timing import Effort
 from stylegan_fast.device import choose_device
 from stylegan_fast.errors import UserError
+from stylegan_fast.memory import keep_freed_memory
 
 # The profiler that counts the CPU allocator's bytes would log into the table; it reads this when it first starts.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -43,6 +44,14 @@ def command(benchmark: Benchmark) -> click.Command:
     @click.option("--providers", metavar="LIST", help=f"Of {','.join(PROVIDERS)}. [default: all that can run]")
     @click.option("--peer", metavar="PATH", help="A checkout of the StyleGAN3 project whose ops are measured too.")
     @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: torch's]")
+    @click.option(
+        "--memory",
+        type=click.Choice(["default", "kept"]),
+        default="default",
+        show_default=True,
+        help="Of the CPU: as the C library has it, or freed memory kept for all providers, as the package's command "
+        "lines do.",
+    )
     @click.option("--quick", is_flag=True, help="Fewer shapes and repetitions: a look, not a result.")
     @click.option("--json", "json_path", metavar="PATH", help="Write the rows here.")
     @click.option("--plot", "plot_path", metavar="PATH", help="Draw them here, .png, .svg or .pdf (needs matplotlib).")
@@ -57,6 +66,7 @@ def command(benchmark: Benchmark) -> click.Command:
         providers: str | None,
         peer: str | None,
         threads: int | None,
+        memory: str,
         quick: bool,
         json_path: str | None,
         plot_path: str | None,
@@ -67,12 +77,14 @@ def command(benchmark: Benchmark) -> click.Command:
         wanted_resolutions = _chosen_resolutions(resolutions, quick)
         if threads is not None:
             torch.set_num_threads(threads)
+        if memory == "kept" and not keep_freed_memory():
+            raise UserError("--memory kept: only the C library of GNU/Linux can be told to")
         wanted_device = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         setting = Setting(choose_device(wanted_device), dtype, layout, direction, batch)
         names = chosen_providers(providers, peer, benchmark, setting.device)
         module = peer_ops(peer, benchmark.op) if peer is not None and "peer" in names else None
         optional = frozenset() if providers is not None else frozenset({"compile"})
-        session = start_session(benchmark.op, setting, names, module, QUICK if quick else FULL, optional)
+        session = start_session(benchmark.op, setting, names, module, QUICK if quick else FULL, optional, memory)
 
         click.echo(report.heading(session.common, batch))
         rows: list[Row] = []

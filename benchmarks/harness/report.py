@@ -39,7 +39,8 @@ def chip_words(row: Row) -> str:
     """The chip, and on how many threads of it."""
     if row["device"] != "cpu":
         return str(row["chip"])
-    return f"{row['chip']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    kept = ", freed memory kept" if row.get("memory") == "kept" else ""
+    return f"{row['chip']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}{kept}"
 
 
 def provider_words(provider: str) -> str:

@@ -54,6 +54,7 @@ def start_session(
     peer_module: ModuleType | None,
     effort: Effort,
     optional: frozenset[str],
+    memory: str = "default",
 ) -> Session:
     common = {
         "op": op,
@@ -64,6 +65,7 @@ def start_session(
         "direction": setting.direction,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "memory": memory,
         "commit": machine.commit(),
         "version": __version__,
     }

@@ -1,5 +1,6 @@
 // adain: the forward's entry points.
 #include "../check.h"
+#include "adain_passes.cuh"
 #include "adain_reading.h"
 #include "adain_tiers.cuh"
 
@@ -7,28 +8,69 @@ namespace stylegan_fast {
 namespace cuda {
 namespace {
 
+template <typename T>
+bool clusters_run(AdaINTier tier) {
+  if (tier == AdaINTier::slab_cluster)
+    return largest_cluster_fits<adain_slab_cluster<T>>(slab_cluster_blocks, slab_team_threads);
+  return largest_cluster_fits<adain_cluster<T>>(cluster_tier_blocks, cluster_tier_threads);
+}
+
 AdaINChoice choice_of(const AdaINForward& p) {
-  return choose(p.op, aligned16({p.op.x, p.y, p.op.noise}), [&] {
+  return choose(p.op, false, aligned16({p.op.x, p.y, p.op.noise}), [&](AdaINTier tier) {
     switch (p.op.dtype) {
-      case DType::f16: return largest_cluster_fits<adain_cluster<__half>>(cluster_tier_values);
-      case DType::bf16: return largest_cluster_fits<adain_cluster<__nv_bfloat16>>(cluster_tier_values);
-      default: return largest_cluster_fits<adain_cluster<float>>(cluster_tier_values);
+      case DType::f16: return clusters_run<__half>(tier);
+      case DType::bf16: return clusters_run<__nv_bfloat16>(tier);
+      default: return clusters_run<float>(tier);
     }
   });
 }
 
 Status split_forward(const char* entry, const AdaINForward& p, void* stream) {
   const AdaINGrid grid = grid_of(p.op);
-  void* const partials = grid.splits == 1 ? nullptr : p.workspace;
-  if (grid.splits > 1 && !partials) return fail(Status::invalid_argument, "%s: workspace is null", entry);
+  const LaunchShape shape = shape_of(p.op, grid);
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
     using T = decltype(zero);
-    const LaunchShape shape = shape_of(p.op, grid);
-    Status status = launch(entry, adain_stats<T, columns()>, shape, stream, p, grid, partials);
-    if (status == Status::ok && partials)
-      status = launch(entry, adain_merge<acc_t<T>>, one_thread_each(p.op.n * p.op.c), stream, p, grid, partials);
-    if (status == Status::ok) status = launch(entry, adain_apply<T, columns()>, shape, stream, p, grid);
-    return status;
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, stream,
+        [&](void* to) { return launch(entry, adain_stats<T, columns()>, shape, stream, p, grid, to); },
+        [&] { return launch(entry, adain_apply<T, columns()>, shape, stream, p, grid); });
+  });
+}
+
+Status slab_split_forward(const char* entry, const AdaINForward& p, void* stream) {
+  const AdaINGrid grid = slab_grid_of(p.op);
+  const LaunchShape shape = slab_shape_of(p.op, grid);
+  const int lanes = slab_lanes(p.op, slab_bytes);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, stream,
+        [&](void* to) { return launch(entry, adain_slab_stats<T>, shape, stream, p, grid, lanes, to); },
+        [&] { return launch(entry, adain_slab_apply<T>, shape, stream, p, grid, lanes); });
+  });
+}
+
+Status vector_split_forward(const char* entry, const AdaINForward& p, void* stream) {
+  const AdaINGrid grid = vector_grid_of(p.op);
+  const LaunchShape shape = vector_shape_of(p.op, grid);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, stream,
+        [&](void* to) { return launch(entry, adain_vector_stats<T>, shape, stream, p, grid, to); },
+        [&] { return launch(entry, adain_vector_apply<T>, shape, stream, p, grid); });
+  });
+}
+
+Status slab_forward(const char* entry, const AdaINForward& p, AdaINTier tier, void* stream) {
+  if (tier == AdaINTier::slab_split) return slab_split_forward(entry, p, stream);
+  const SlabTeams teams = slab_teams(p.op, tier, false);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    const auto kernel = tier == AdaINTier::slab_cluster ? adain_slab_cluster<T>
+                        : teams.few                     ? adain_slab_block<T, slab_few_packs>
+                                                        : adain_slab_block<T, slab_packs>;
+    return launch(entry, kernel, teams.shape, stream, p, teams.grid);
   });
 }
 
@@ -36,9 +78,9 @@ Status split_forward(const char* entry, const AdaINForward& p, void* stream) {
 
 int64_t adain_forward_workspace(const AdaINForward& p) {
   if (reads_through(p.op)) return empty(p.op) ? 0 : reading_forward_workspace(p);
-  if (empty(p.op) || choice_of(p).tier != AdaINTier::split) return 0;
-  const AdaINGrid grid = grid_of(p.op);
-  return grid.splits == 1 ? 0 : 3 * grid.splits * p.op.n * p.op.c * acc_bytes(p.op);
+  if (empty(p.op)) return 0;
+  const int64_t splits = splits_of(p.op, choice_of(p).tier);
+  return splits > 1 ? 3 * splits * p.op.n * p.op.c * acc_bytes(p.op) : 0;
 }
 
 Status adain_forward(const AdaINForward& p, void* stream) {
@@ -48,6 +90,8 @@ Status adain_forward(const AdaINForward& p, void* stream) {
   if (reads_through(p.op)) return reading_forward(entry, p, stream);
   const AdaINChoice choice = choice_of(p);
   if (choice.tier == AdaINTier::split) return split_forward(entry, p, stream);
+  if (choice.tier == AdaINTier::vector_split) return vector_split_forward(entry, p, stream);
+  if (p.op.layout == Layout::channels_last) return slab_forward(entry, p, choice.tier, stream);
   const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
   return with_width(entry, p.op, choice.vectors, [&](auto zero, auto width) {
     using T = decltype(zero);

@@ -1,6 +1,8 @@
 // adain: the backward's entry points.
 #include "../check.h"
+#include "adain_passes.cuh"
 #include "adain_reading.h"
+#include "adain_slab_split_backward.cuh"
 #include "adain_split_backward.cuh"
 #include "adain_tiers.cuh"
 
@@ -8,43 +10,85 @@ namespace stylegan_fast {
 namespace cuda {
 namespace {
 
+template <typename T>
+bool clusters_run(AdaINTier tier) {
+  if (tier == AdaINTier::slab_cluster)
+    return largest_cluster_fits<adain_slab_cluster_backward<T>>(slab_cluster_blocks, slab_team_threads);
+  return largest_cluster_fits<adain_cluster_backward<T>>(cluster_tier_blocks, cluster_tier_backward_threads);
+}
+
 AdaINChoice choice_of(const AdaINBackward& p) {
-  return choose(p.op, aligned16({p.op.x, p.dy, p.dx, p.op.noise}), [&] {
-    constexpr int values = cluster_tier_backward_values;
+  return choose(p.op, true, aligned16({p.op.x, p.dy, p.dx, p.op.noise}), [&](AdaINTier tier) {
     switch (p.op.dtype) {
-      case DType::f16: return largest_cluster_fits<adain_cluster_backward<__half>>(values);
-      case DType::bf16: return largest_cluster_fits<adain_cluster_backward<__nv_bfloat16>>(values);
-      default: return largest_cluster_fits<adain_cluster_backward<float>>(values);
+      case DType::f16: return clusters_run<__half>(tier);
+      case DType::bf16: return clusters_run<__nv_bfloat16>(tier);
+      default: return clusters_run<float>(tier);
     }
   });
 }
 
 Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
   const AdaINGrid grid = grid_of(p.op);
+  const LaunchShape shape = shape_of(p.op, grid);
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
     using T = decltype(zero);
-    using A = acc_t<T>;
-    const int64_t planes = p.op.n * p.op.c;
-    A* const workspace = static_cast<A*>(p.workspace);
-    const PlaneSums parameters{p.dbias, p.dnoise_strength};
-    const PlaneSums partials{workspace + 2 * planes, workspace + (2 + grid.splits) * planes};
-    const bool split = grid.splits > 1, wants_parameters = p.dbias || p.dnoise_strength;
-    const LaunchShape shape = shape_of(p.op, grid);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, sums, stream,
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_backward_sums<T, columns()>, shape, stream, p, grid, to);
+        },
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_backward_apply<T, columns()>, shape, stream, p, grid, sums, to);
+        });
+  });
+}
 
-    Status status = launch(entry, adain_backward_sums<T, columns()>, shape, stream, p, grid, split ? partials : sums);
-    if (status == Status::ok && split)
-      status = launch(entry, adain_merge_sums<A>, one_thread_each(planes), stream, partials, grid.splits, planes, sums);
-    if (status == Status::ok && (p.dx || wants_parameters))
-      status = launch(entry, adain_backward_apply<T, columns()>, shape, stream, p, grid, sums,
-                      split && wants_parameters ? partials : parameters);
-    if (status == Status::ok && split && wants_parameters)
-      status = launch(entry, adain_merge_sums<A>, one_thread_each(planes), stream, partials, grid.splits, planes,
-                      parameters);
-    return status;
+Status slab_split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
+  const AdaINGrid grid = slab_grid_of(p.op);
+  const LaunchShape shape = slab_shape_of(p.op, grid);
+  const int lanes = slab_lanes(p.op, slab_bytes);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, sums, stream,
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_slab_backward_sums<T>, shape, stream, p, grid, lanes, to);
+        },
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_slab_backward_apply<T>, shape, stream, p, grid, lanes, sums, to);
+        });
+  });
+}
+
+Status vector_split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
+  const AdaINGrid grid = vector_grid_of(p.op);
+  const LaunchShape shape = vector_shape_of(p.op, grid);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, sums, stream,
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_vector_backward_sums<T>, shape, stream, p, grid, to);
+        },
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_vector_backward_apply<T>, shape, stream, p, grid, sums, to);
+        });
+  });
+}
+
+Status slab_resident_backward(const char* entry, const AdaINBackward& p, AdaINTier tier, void* stream) {
+  const SlabTeams teams = slab_teams(p.op, tier, true);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    const auto kernel = tier == AdaINTier::slab_cluster ? adain_slab_cluster_backward<T>
+                        : teams.few                     ? adain_slab_block_backward<T, slab_few_packs>
+                                                        : adain_slab_block_backward<T, slab_backward_packs<T>>;
+    return launch(entry, kernel, teams.shape, stream, p, teams.grid);
   });
 }
 
 Status resident_backward(const char* entry, const AdaINBackward& p, const AdaINChoice& choice, void* stream) {
+  if (p.op.layout == Layout::channels_last) return slab_resident_backward(entry, p, choice.tier, stream);
   const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
   return with_width(entry, p.op, choice.vectors, [&](auto zero, auto width) {
     using T = decltype(zero);
@@ -68,7 +112,7 @@ Status sums_over_nothing(const char* entry, const AdaINBackward& p, void* stream
     Status status = Status::ok;
     for (const PlaneSums& sums : {PlaneSums{p.dshift, p.dscale}, PlaneSums{p.dbias, p.dnoise_strength}})
       if (status == Status::ok && planes && (sums.first || sums.second))
-        status = launch(entry, adain_merge_sums<acc_t<T>>, one_thread_each(planes), stream, PlaneSums{}, int64_t(0),
+        status = launch(entry, adain_merge_sums<acc_t<T>>, merge_shape(planes, 0), stream, PlaneSums{}, int64_t(0),
                         planes, sums);
     if (status == Status::ok && p.dnoise && p.op.n && pixels)
       status = launch(entry, adain_backward_dnoise<T, columns()>, one_thread_each(pixels * columns(), p.op.n), stream,
@@ -80,12 +124,13 @@ Status sums_over_nothing(const char* entry, const AdaINBackward& p, void* stream
 
 }  // namespace
 
-// The split tier's [2, N*C] sums of dz and dz * normalised, then its [2, splits, N*C] partials, used twice.
+// The split tiers' [2, N*C] sums of dz and dz * normalised, then their [2, splits, N*C] partials, used twice.
 int64_t adain_backward_workspace(const AdaINBackward& p) {
   if (reads_through(p.op)) return empty(p.op) ? 0 : reading_backward_workspace(p);
-  if (empty(p.op) || choice_of(p).tier != AdaINTier::split) return 0;
-  const AdaINGrid grid = grid_of(p.op);
-  return 2 * (grid.splits == 1 ? 1 : grid.splits + 1) * p.op.n * p.op.c * acc_bytes(p.op);
+  if (empty(p.op)) return 0;
+  const int64_t splits = splits_of(p.op, choice_of(p).tier);
+  if (splits == 0) return 0;
+  return 2 * (splits == 1 ? 1 : splits + 1) * p.op.n * p.op.c * acc_bytes(p.op);
 }
 
 Status adain_backward(const AdaINBackward& p, void* stream) {
@@ -97,12 +142,15 @@ Status adain_backward(const AdaINBackward& p, void* stream) {
   const AdaINChoice choice = choice_of(p);
   PlaneSums sums{p.dshift, p.dscale};  // both are there where dnoise is wanted
   Status status;
-  if (choice.tier == AdaINTier::split) {
+  if (splits_of(p.op, choice.tier) > 0) {
     if (!p.workspace) return fail(Status::invalid_argument, "%s: workspace is null", entry);
     char* const own = static_cast<char*>(p.workspace);
     if (!sums.first) sums.first = own;
     if (!sums.second) sums.second = own + p.op.n * p.op.c * acc_bytes(p.op);
-    status = split_backward(entry, p, sums, stream);
+    const auto backward = choice.tier == AdaINTier::split        ? split_backward
+                          : choice.tier == AdaINTier::slab_split ? slab_split_backward
+                                                                 : vector_split_backward;
+    status = backward(entry, p, sums, stream);
   } else {
     status = resident_backward(entry, p, choice, stream);
   }

@@ -21,12 +21,15 @@ template <typename A>
 struct Channel {
   A strength, bias, negative_slope, output_negative_slope;
 
-  __device__ __forceinline__ Channel(const AdaIN& op, int64_t c) {
-    strength = op.noise ? static_cast<const A*>(op.noise_strength)[c] : A(0);
-    bias = op.bias ? static_cast<const A*>(op.bias)[c] : A(0);
-    negative_slope = A(op.negative_slope);
-    output_negative_slope = A(op.output_negative_slope);
-  }
+  Channel() = default;
+
+  __device__ __forceinline__ Channel(const AdaIN& op, A strength, A bias)
+      : strength(strength), bias(bias), negative_slope(A(op.negative_slope)),
+        output_negative_slope(A(op.output_negative_slope)) {}
+
+  __device__ __forceinline__ Channel(const AdaIN& op, int64_t c)
+      : Channel(op, op.noise ? static_cast<const A*>(op.noise_strength)[c] : A(0),
+                op.bias ? static_cast<const A*>(op.bias)[c] : A(0)) {}
 
   // noise: 0 where there is none.
   __device__ __forceinline__ A t(A x, A noise) const { return fma(strength, noise, x) + bias; }
@@ -50,8 +53,13 @@ template <typename A>
 struct Style {
   A mean, rstd, scale, shift;
 
+  Style() = default;
+
+  __device__ __forceinline__ Style(A mean, A rstd, A scale, A shift)
+      : mean(mean), rstd(rstd), scale(scale), shift(shift) {}
+
   __device__ __forceinline__ Style(const AdaIN& op, A mean, A rstd, int64_t n, int64_t c)
-      : mean(mean), rstd(rstd), scale(parameter(op.scale, n, c, A(1))), shift(parameter(op.shift, n, c, A(0))) {}
+      : Style(mean, rstd, parameter(op.scale, n, c, A(1)), parameter(op.shift, n, c, A(0))) {}
 
   __device__ __forceinline__ Style(const AdaIN& op, const void* means, const void* rstds, int64_t n, int64_t c)
       : Style(op, static_cast<const A*>(means)[n * op.c + c], static_cast<const A*>(rstds)[n * op.c + c], n, c) {}

@@ -12,7 +12,7 @@
 // neighbouring channels, its warps take turns at the pixels; lanes beyond C only keep the barriers company.
 #pragma once
 
-#include "adain_formulas.cuh"
+#include "adain_merge.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
@@ -90,11 +90,6 @@ struct Plane {
   __device__ __forceinline__ A t(A x, int64_t pixel) const { return channel.t(x, noise ? noise[pixel] : A(0)); }
 };
 
-template <typename A, typename M>
-__device__ __forceinline__ void write_moments(const AdaINForward& p, int64_t plane, const Moments<M>& moments) {
-  write_statistics(p, plane, A(moments.mean), A(rstd_of(p, moments.m2, moments.count)));
-}
-
 // Moments of this thread's pixels, relative to the pivot: a batch is summed in two passes in registers, then merged.
 template <typename T, int columns>
 __device__ Moments<acc_t<T>> moments_of(const T* x, const Plane<T, columns>& plane, const Place<columns>& place) {
@@ -136,22 +131,6 @@ __global__ void __launch_bounds__(adain_threads, std::is_same<T, double>::value 
     if (!place.leads()) continue;
     if (partials) static_cast<Moments<A>*>(partials)[place.partial(p.op)] = moments;
     else write_moments<A>(p, place.partial(p.op), moments);
-  }
-}
-
-// One thread a plane. In double: there are up to 1024 slices, and added one to the other in fp32 they would lose ten
-// times what their pixels lost.
-template <typename A>
-__global__ void __launch_bounds__(adain_threads, adain_blocks)
-    adain_merge(AdaINForward p, AdaINGrid grid, const void* partials) {
-  const int64_t planes = p.op.n * p.op.c, step = int64_t(gridDim.x) * blockDim.x;
-  for (int64_t plane = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; plane < planes; plane += step) {
-    Moments<double> total{0, 0, 0};
-    for (int64_t split = 0; split < grid.splits; ++split) {
-      const Moments<A> slice = static_cast<const Moments<A>*>(partials)[split * planes + plane];
-      total = combine(total, Moments<double>{slice.count, slice.mean, slice.m2});
-    }
-    write_moments<A>(p, plane, total);
   }
 }
 

@@ -41,21 +41,6 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks)
   }
 }
 
-// Adds up the slices of [splits, N*C] partials, one thread a plane, in double as adain_merge does.
-template <typename A>
-__global__ void __launch_bounds__(adain_threads, adain_blocks)
-    adain_merge_sums(PlaneSums partials, int64_t splits, int64_t planes, PlaneSums to) {
-  const int64_t step = int64_t(gridDim.x) * blockDim.x;
-  for (int64_t plane = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; plane < planes; plane += step) {
-    double first = 0, second = 0;
-    for (int64_t split = 0; split < splits; ++split) {
-      if (to.first) first += static_cast<const A*>(partials.first)[split * planes + plane];
-      if (to.second) second += static_cast<const A*>(partials.second)[split * planes + plane];
-    }
-    write_sums(to, plane, A(first), A(second));
-  }
-}
-
 // sums: [N*C] of dz and of dz * normalised. to: dbias and dnoise_strength, or their partials.
 template <typename T, int columns>
 __global__ void __launch_bounds__(adain_threads, adain_blocks)

@@ -2,26 +2,32 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "adain_block.cuh"
 #include "adain_cluster.cuh"
+#include "adain_slab_split.cuh"
+#include "adain_slab_teams.cuh"
 #include "adain_split.cuh"
+#include "adain_vector_split.cuh"
 #include "adain_warp.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
 
-enum class AdaINTier { warp, block, cluster, split };
+enum class AdaINTier { warp, block, cluster, vector_split, slab_block, slab_cluster, slab_split, split };
 
-// A tier holds a plane of up to `most_pixels` in registers. The first row whose conditions are met is taken. No
-// threshold is measured: each is what the register budget named beside it can hold.
+// A tier holds so many values of x in registers. The first row whose conditions are met is taken. No threshold is
+// measured: each is what the register budget named beside it can hold.
 struct AdaINTierRow {
   AdaINTier tier;
   Layout layout;
-  int capability;       // at least; 75 for 7.5
-  bool vectors;         // only with 16-byte accesses
-  int64_t most_pixels;
+  int capability;  // at least; 75 for 7.5
+  bool vectors;    // only with vectors: 16 bytes of pixels, or 4 channels
+  int64_t most_values;
 };
+
+constexpr int64_t any_size = std::numeric_limits<int64_t>::max();
 
 constexpr AdaINTierRow adain_tiers[] = {
     // 32 lanes of 8 values. A block for so small a plane would be mostly barriers.
@@ -31,25 +37,62 @@ constexpr AdaINTierRow adain_tiers[] = {
     // 8 blocks of half that.
     {AdaINTier::cluster, Layout::contiguous, 90, true,
      cluster_tier_blocks * cluster_tier_threads * cluster_tier_values},
+    {AdaINTier::vector_split, Layout::contiguous, 0, true, any_size},
+    // 256 threads of 64 values, or in the backward of 64 of x and of dy in 16 bits or 32 in fp32, which is what 255
+    // registers hold of them beside the constants of 4 channels.
+    {AdaINTier::slab_block, Layout::channels_last, 0, true, slab_team_threads * slab_packs * slab_width},
+    {AdaINTier::slab_cluster, Layout::channels_last, 90, true,
+     slab_cluster_blocks * slab_team_threads * slab_packs * slab_width},
+    {AdaINTier::slab_split, Layout::channels_last, 0, true, any_size},
 };
+
+static_assert(block_tier_threads * block_tier_values == block_tier_backward_threads * block_tier_backward_values &&
+                  cluster_tier_threads * cluster_tier_values ==
+                      cluster_tier_backward_threads * cluster_tier_backward_values,
+              "forward and backward hold the same planes");
+
+// Lanes of a slab of `bytes` of neighbouring channels, or as many as there are channels for.
+inline int slab_lanes(const AdaIN& op, int bytes) {
+  const int thread_bytes = slab_width * (op.dtype == DType::f32 ? 4 : 2);
+  int lanes = 1;
+  while (lanes * thread_bytes < bytes && lanes * slab_width < op.c) lanes *= 2;
+  return lanes;
+}
+
+// Pixels of its channels that a thread of the slab tiers holds.
+inline int slab_packs_of(const AdaIN& op, bool backward) {
+  if (!backward) return slab_packs;
+  return op.dtype == DType::f32 ? slab_backward_packs<float> : slab_backward_packs<__half>;
+}
+
+// What has to be in registers at once: a plane, or the narrowest slab, which is one sector of the cache; twice that
+// where a thread holds half as many pixels.
+constexpr int narrowest_slab_bytes = 32;
+inline int64_t values_at_once(const AdaIN& op, bool backward) {
+  const int64_t pixels = op.h * op.w;
+  if (op.layout == Layout::contiguous) return pixels;
+  if (pixels * op.c >= most_resident_sample) return most_resident_sample;
+  return pixels * slab_lanes(op, narrowest_slab_bytes) * slab_width * (slab_packs / slab_packs_of(op, backward));
+}
 
 struct AdaINChoice {
   AdaINTier tier;
   bool vectors;
 };
 
-// `aligned`: every tensor begins at 16 bytes. `clusters_fit` is asked only where the answer matters.
+// `aligned`: every tensor begins at 16 bytes. clusters_fit(tier) is asked only where the answer matters.
 template <typename Ask>
-AdaINChoice choose(const AdaIN& op, bool aligned, Ask clusters_fit) {
-  const int64_t pixels = op.h * op.w, width = op.dtype == DType::f32 ? 4 : 8;
+AdaINChoice choose(const AdaIN& op, bool backward, bool aligned, Ask clusters_fit) {
+  const int64_t width = op.dtype == DType::f32 ? 4 : 8;
   const AdaINChoice split{AdaINTier::split, false};
   // Double has no fast tiers: nobody trains in it.
   if (op.dtype == DType::f64 || op.n * op.c >= most_resident_planes) return split;
-  const bool vectors = aligned && pixels % width == 0;
+  const bool vectors = aligned && (op.layout == Layout::contiguous ? op.h * op.w % width : op.c % slab_width) == 0;
   for (const AdaINTierRow& row : adain_tiers) {
-    if (row.layout != op.layout || pixels > row.most_pixels || (row.vectors && !vectors)) continue;
+    if (row.layout != op.layout || (row.vectors && !vectors)) continue;
+    if (values_at_once(op, backward) > row.most_values) continue;
     if (row.capability && compute_capability() < row.capability) continue;
-    if (row.tier == AdaINTier::cluster && !clusters_fit()) continue;
+    if ((row.tier == AdaINTier::cluster || row.tier == AdaINTier::slab_cluster) && !clusters_fit(row.tier)) continue;
     return {row.tier, vectors};
   }
   return split;
@@ -79,17 +122,11 @@ inline LaunchShape cluster_tier_shape(int64_t planes, int64_t pixels, int values
   return {dim3(unsigned(clusters * cluster_tier_blocks)), int(threads), 0, cluster_tier_blocks};
 }
 
-// Whether the device can hold one of the largest clusters of this kernel.
+// Whether the device can hold one of this kernel's largest clusters.
 template <auto kernel>
-bool largest_cluster_fits(int values) {
-  return clusters_fit<kernel>(
-      cluster_tier_shape(1, cluster_tier_blocks * cluster_tier_threads * cluster_tier_values, values));
+bool largest_cluster_fits(int blocks, int threads) {
+  return clusters_fit<kernel>({dim3(unsigned(blocks)), threads, 0, blocks});
 }
-
-static_assert(block_tier_threads * block_tier_values == block_tier_backward_threads * block_tier_backward_values &&
-                  cluster_tier_threads * cluster_tier_values ==
-                      cluster_tier_backward_threads * cluster_tier_backward_values,
-              "forward and backward hold the same planes");
 
 // The split tier ---------------------------------------------------------------------------------------------------
 
@@ -110,6 +147,78 @@ inline LaunchShape shape_of(const AdaIN& op, const AdaINGrid& grid) {
   return shape_for(int(std::min<int64_t>(wanted, adain_threads)), grid.splits, grid.slabs, op.n);
 }
 
+// The slab tiers ---------------------------------------------------------------------------------------------------
+
+// Slabs as wide as can be held in registers; but narrower ones too where there would be fewer than 256 of them, about
+// two for each multiprocessor of the largest devices.
+inline SlabGrid slabs_in_registers(const AdaIN& op, int64_t most_values) {
+  const auto slabs = [&](int lanes) { return ceil_div(op.c, lanes * slab_width); };
+  int lanes = slab_lanes(op, slab_bytes);
+  while (lanes > slab_lanes(op, narrowest_slab_bytes) &&
+         (op.h * op.w * lanes * slab_width > most_values || op.n * slabs(lanes) < 256))
+    lanes /= 2;
+  return {int(slabs(lanes)), lanes, float(1.0 / double(op.h * op.w))};
+}
+
+struct SlabTeams {
+  SlabGrid grid;
+  LaunchShape shape;
+  bool few;  // slab_few_packs are enough for each of its threads
+};
+
+inline SlabTeams slab_teams(const AdaIN& op, AdaINTier tier, bool backward) {
+  const int blocks = tier == AdaINTier::slab_cluster ? slab_cluster_blocks : 1, most = slab_packs_of(op, backward);
+  const int64_t team_threads = blocks * slab_team_threads;
+  const SlabGrid grid = slabs_in_registers(op, team_threads * most * slab_width);
+  const int64_t packs = op.h * op.w * grid.lanes, teams = std::min<int64_t>(op.n * grid.slabs, max_grid_x / blocks);
+  const bool few = blocks == 1 && packs <= team_threads * slab_few_packs;
+  const int threads = int(warps_for(ceil_div(packs, int64_t(blocks) * (few ? slab_few_packs : most))));
+  return {grid, {dim3(unsigned(teams * blocks)), threads, 0, blocks}, few};
+}
+
+// Of the slab split tier, from sizes alone as above. A thread of a slice has at least 8 pixels, which makes a block 16
+// or 32 KB. 2048 blocks are several times what the largest devices run at once, so that the last of them leave little
+// idle; beyond that, slices would only be merged again.
+inline AdaINGrid slab_grid_of(const AdaIN& op) {
+  const int lanes = slab_lanes(op, slab_bytes);
+  const int64_t pixels = op.h * op.w, slabs = ceil_div(op.c, lanes * slab_width), groups = op.n * slabs;
+  const int64_t smallest_slice = 8 * slab_threads / lanes;
+  const int64_t splits = std::max<int64_t>(1, std::min(ceil_div(2048, groups), pixels / smallest_slice));
+  return {slabs, splits, ceil_div(pixels, splits), 1.0 / double(pixels)};
+}
+
+inline LaunchShape slab_shape_of(const AdaIN& op, const AdaINGrid& grid) {
+  return shape_for(slab_threads, grid.slabs, grid.splits, op.n);
+}
+
+// Of contiguous planes with vectors: the same, of 8 packs a thread, which makes a block 32 KB. In packs.
+inline AdaINGrid vector_grid_of(const AdaIN& op) {
+  const int64_t pixels = op.h * op.w, packs = pixels * (op.dtype == DType::f32 ? 4 : 2) / 16;
+  const int64_t smallest_slice = 8 * vector_split_threads;
+  const int64_t splits = std::max<int64_t>(1, std::min(ceil_div(2048, op.n * op.c), packs / smallest_slice));
+  return {op.c, splits, ceil_div(packs, splits), 1.0 / double(pixels)};
+}
+
+inline LaunchShape vector_shape_of(const AdaIN& op, const AdaINGrid& grid) {
+  return shape_for(vector_split_threads, grid.splits, op.c, op.n);
+}
+
+// Merging ----------------------------------------------------------------------------------------------------------
+
+// Slices of a plane; 0 where it is held in registers.
+inline int64_t splits_of(const AdaIN& op, AdaINTier tier) {
+  switch (tier) {
+    case AdaINTier::split: return grid_of(op).splits;
+    case AdaINTier::slab_split: return slab_grid_of(op).splits;
+    case AdaINTier::vector_split: return vector_grid_of(op).splits;
+    default: return 0;
+  }
+}
+
+inline LaunchShape merge_shape(int64_t planes, int64_t splits) {
+  return shape_for(int(std::min<int64_t>(warps_for(std::max<int64_t>(splits, 1)), merge_threads)), planes);
+}
+
 inline LaunchShape one_thread_each(int64_t items, int64_t rows = 1) {
   return shape_for(adain_threads, ceil_div(items, adain_threads), rows);
 }
@@ -127,17 +236,24 @@ Status with_columns(const char* entry, const AdaIN& op, F f) {
   });
 }
 
-// Runs f(T{}, width as a compile-time constant) for the dtypes that have fast tiers.
+// Runs f(T{}) for the dtypes that have fast tiers.
 template <typename F>
-Status with_width(const char* entry, const AdaIN& op, bool vectors, F f) {
+Status with_fast_dtype(const char* entry, const AdaIN& op, F f) {
   return with_dtype(entry, op.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    if constexpr (std::is_same_v<T, double>) {
+    if constexpr (std::is_same_v<decltype(zero), double>) {
       return fail(Status::unsupported, "%s: float64 is left to the split tier", entry);
     } else {
-      if (vectors) return f(zero, std::integral_constant<int, Vec<T>::size>{});
-      return f(zero, std::integral_constant<int, 1>{});
+      return f(zero);
     }
+  });
+}
+
+// Runs f(T{}, width as a compile-time constant) for them.
+template <typename F>
+Status with_width(const char* entry, const AdaIN& op, bool vectors, F f) {
+  return with_fast_dtype(entry, op, [&](auto zero) {
+    if (vectors) return f(zero, std::integral_constant<int, Vec<decltype(zero)>::size>{});
+    return f(zero, std::integral_constant<int, 1>{});
   });
 }
 

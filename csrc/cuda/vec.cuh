@@ -58,6 +58,21 @@ struct alignas(n * sizeof(T)) Pack {
 template <typename T>
 using Vec = Pack<T, int(16 / sizeof(T))>;
 
+// Hides from the compiler how v came about. What is computed of v before and after is then computed twice, where the
+// compiler would otherwise keep all of it in registers from one pass to the next.
+template <typename V>
+__device__ __forceinline__ void compute_anew(V& v) {
+#if !defined(STYLEGAN_FAST_EMULATOR)
+  unsigned words[sizeof(v) / 4];
+  memcpy(words, &v, sizeof(v));
+#pragma unroll
+  for (unsigned& word : words) asm volatile("" : "+r"(word));
+  memcpy(&v, words, sizeof(v));
+#else
+  (void)v;
+#endif
+}
+
 // `width` accumulators from where they lie 16-byte aligned (or anyhow, for a width of 1), 16 bytes at a time.
 template <int width, typename A>
 __device__ __forceinline__ void load_acc(const A* p, A* values) {

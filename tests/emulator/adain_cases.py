@@ -59,11 +59,11 @@ def request(p: AdaIN, dtype: DType, channels_last: bool) -> tuple[dict[str, floa
     inputs = {"x": to_memory(dtype.encode(p.x), channels_last)}
     for name in ("scale", "shift"):
         value = getattr(p, name)
-        # As the halves of one [N, C, 2] tensor lie: no two values of a parameter beside each other.
-        numbers[f"{name}.stride_n"] = 2 * c if value is not None and value.ndim == 2 else 0
-        numbers[f"{name}.stride_c"] = 2
+        # [N, C]: as the halves of one [N, C, 2] tensor lie, no two values beside each other. [C]: densely.
+        strided = value is not None and value.ndim == 2
+        numbers |= {f"{name}.stride_n": 2 * c if strided else 0, f"{name}.stride_c": 2 if strided else 1}
         if value is not None:
-            inputs[name] = np.repeat(value.astype(dtype.acc), 2, axis=-1)
+            inputs[name] = np.repeat(value.astype(dtype.acc), 2 if strided else 1, axis=-1)
     for name in ("noise", "noise_strength", "bias"):
         value = getattr(p, name)
         if value is not None:
@@ -74,6 +74,7 @@ def request(p: AdaIN, dtype: DType, channels_last: bool) -> tuple[dict[str, floa
 # What the emulated device says of itself, where it is not the usual one: capability, clusters_fit.
 Device = Mapping[str, float]
 USUAL: Device = MappingProxyType({})
+NO_CLUSTERS: Device = MappingProxyType({"capability": 80})
 
 
 def forward(

@@ -114,11 +114,14 @@ void run_cluster(Cluster& running) {
   for (;;) {
     bool progress = false, exited = true;
     in_order(running.blocks, [&](std::unique_ptr<Block>& block) {
-      in_order(block->warps, [&](Warp& warp) { progress |= run_warp(warp); });
-      if (!resolve_barrier(block->threads, State::at_block)) return;
-      ++block->epoch;
-      for (Warp& warp : block->warps) ++warp.epoch;
-      progress = true;
+      for (bool again = true; again; progress |= again) {
+        again = false;
+        in_order(block->warps, [&](Warp& warp) { again |= run_warp(warp); });
+        if (!resolve_barrier(block->threads, State::at_block)) continue;
+        ++block->epoch;
+        for (Warp& warp : block->warps) ++warp.epoch;
+        again = true;
+      }
     });
     for (const Thread* thread : all) exited &= thread->state == State::exited;
     if (exited) return;

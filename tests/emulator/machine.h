@@ -1,8 +1,8 @@
 // The machine under the emulator: threads as fibers, warps, blocks, clusters, and who waits for whom.
 //
 // One cluster of blocks (usually one block) runs at a time. The scheduler is greedy: it runs one lane to its next
-// barrier or warp collective, then the next lane, stays with a warp as long as any lane of it can run, and only then
-// goes on to the next warp. Schedule::forward takes lanes, warps, blocks and clusters in ascending order,
+// barrier or warp collective, then the next lane, stays with a warp as long as any lane of it can run, with a block as
+// long as any warp of it can, and only then goes on to the next. Schedule::forward takes lanes, warps, blocks and clusters in ascending order,
 // Schedule::reverse in descending order: code that needs a barrier which is not there sees stale values under one of
 // the two. What a schedule could hide, shared memory tells by itself (shared_memory.h).
 #pragma once

@@ -5,7 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .adain_cases import GRADIENTS, OPTIONS, backward, check_backward, check_forward, forward, make, replace
+from .adain_cases import (
+    GRADIENTS,
+    NO_CLUSTERS,
+    OPTIONS,
+    backward,
+    check_backward,
+    check_forward,
+    forward,
+    make,
+    replace,
+)
 from .dtypes import ALL, BF16, F16, F32, F64, DType
 from .formulas import AdaIN, AdaINResult
 
@@ -29,6 +39,8 @@ EDGES = [
     (1, 2, 64, 64),
 ]
 LARGE_EDGES = [(1, 1, 128, 128), (1, 1, 3, 5461), (1, 1, 16385, 1), (1, 2, 32, 513), (1, 1, 256, 256)]
+# Where clusters do not run, planes in slices of vectors: one, two and three of them, the last one shorter.
+VECTOR_SLICES = [(1, 2, 128, 132), (2, 1, 130, 128), (1, 1, 160, 172), (1, 1, 223, 224)]
 LAYOUTS = [pytest.param(False, id="contiguous"), pytest.param(True, id="channels_last")]
 DTYPES = [pytest.param(dtype, id=dtype.name) for dtype in ALL]
 
@@ -66,6 +78,35 @@ def test_where_clusters_cannot_run_the_split_tier_takes_their_planes(program: Pa
     split = check_forward(program, p, F32, False, device=device).outputs["rstd"]
     check_backward(program, p, F32, False, device=device)
     assert np.allclose(clustered, split, rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", range(len(VECTOR_SLICES)))
+def test_slices_of_vectors_are_right_at_their_edges(program: Path, case: int) -> None:
+    """A covering subset: dtypes and options rotate."""
+    dtype = (F32, BF16, F32, F16)[case]
+    p = make(VECTOR_SLICES[case], dtype, OPTIONS[(case + 1) % 3])
+    check_forward(program, p, dtype, False, device=NO_CLUSTERS)
+    check_backward(program, p, dtype, False, device=NO_CLUSTERS)
+
+
+@pytest.mark.parametrize("name", ["mean is 3000 sigma", "the pivot is an outlier", "denormal"])
+def test_hard_planes_in_slices_of_vectors_keep_the_bound(program: Path, name: str) -> None:
+    p = make((1, 1, 130, 128), F32, "plain")
+    p = replace(p, x=ADVERSARIAL[name](p.x).astype(np.float32), scale=np.full((1, 1), 1.5, np.float32))
+    check_forward(program, p, F32, False, device=NO_CLUSTERS)
+    check_backward(program, p, F32, False, device=NO_CLUSTERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("shape", VECTOR_SLICES, ids=str)
+def test_slices_of_vectors_are_right_at_their_edges_in_every_dtype(
+    program: Path, shape: tuple[int, int, int, int], options: str, dtype: DType
+) -> None:
+    p = make(shape, dtype, options)
+    check_forward(program, p, dtype, False, device=NO_CLUSTERS)
+    check_backward(program, p, dtype, False, device=NO_CLUSTERS)
 
 
 @pytest.mark.slow

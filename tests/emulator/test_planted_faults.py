@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .adain_cases import check_backward, check_forward, make
+from .adain_cases import NO_CLUSTERS, USUAL, check_backward, check_forward, make
 from .dtypes import F32
 from .machine import CSRC, ENVIRONMENT, HERE, EmulatorError, Objects, compile_objects, link
 from .test_bias_act import check as check_bias_act
@@ -122,6 +122,16 @@ def adain_reading(program: Path) -> None:
         check_backward(program, p, F32, channels_last)
 
 
+def slabs(program: Path) -> None:
+    """channels_last with vectors of channels: block (few pixels a thread, and many), cluster, split."""
+    shapes = ((3, 36, 5, 3), (2, 12, 27, 31), (1, 12, 46, 47))
+    cases = [(shape, USUAL) for shape in shapes] + [(shape, NO_CLUSTERS) for shape in ((1, 36, 46, 45), (3, 4, 64, 65))]
+    for shape, device in cases:
+        p = make(shape, F32, "all")
+        check_forward(program, p, F32, True, device=device)
+        check_backward(program, p, F32, True, device=device)
+
+
 def bias_act(program: Path) -> None:
     check_bias_act(program, F32, "lrelu", 1030)
 
@@ -133,14 +143,31 @@ def upfirdn2d(program: Path) -> None:
         check_upfirdn2d(program, STRIPS[name], F32, False)
 
 
-CHECKS = {"adain": adain, "adain_reading": adain_reading, "bias_act": bias_act, "upfirdn2d": upfirdn2d}
+def vectors(program: Path) -> None:
+    """Contiguous planes in slices, with vectors."""
+    for shape in ((1, 1, 160, 172), (3, 3, 128, 132)):
+        p = make(shape, F32, "all")
+        check_forward(program, p, F32, False, device=NO_CLUSTERS)
+        check_backward(program, p, F32, False, device=NO_CLUSTERS)
 
-# Grids of 3 x 2 x 2 blocks at most, as if a tensor had beyond 2^31 blocks of work.
-# Work larger than a grid: at most 8 x 2 x 2 blocks, or one cluster. (A plane is never cut into more slices than a grid
-# has blocks along x; the checks below have up to 8.)
+
+CHECKS = {"adain": adain, "slabs": slabs, "vectors": vectors, "adain_reading": adain_reading}
+CHECKS |= {"bias_act": bias_act, "upfirdn2d": upfirdn2d}
+BUILT_FROM = {"slabs": "adain", "vectors": "adain"}
+
+# Work larger than a grid: at most 8 x 2 x 2 blocks, 1 x 2 x 2 of slabs and of slices of vectors, one cluster or block
+# that holds a slab. (In the split tier a plane is never cut into more slices than a grid has blocks along x; the checks
+# below have up to 8.)
 SMALL_GRID = [
     ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 8, max_grid_yz = 2"),
     ("adain_tiers.cuh", "max_grid_x / cluster_tier_blocks", "1"),
+    ("adain_tiers.cuh", "max_grid_x / blocks", "1"),
+    ("adain_tiers.cuh", "(slab_threads, grid.slabs,", "(slab_threads, std::min<int64_t>(grid.slabs, 1),"),
+    (
+        "adain_tiers.cuh",
+        "(vector_split_threads, grid.splits,",
+        "(vector_split_threads, std::min<int64_t>(grid.splits, 1),",
+    ),
 ]
 
 # (file, the lines as they stand, what they become), once or more.
@@ -149,7 +176,56 @@ MUTATIONS = {
     # Missed only by a block that reduces again.
     "second barrier deleted": [("reduce.cuh", "__syncthreads();  // the slots", "// the slots"), *SMALL_GRID],
     "last warp's partial missing": [("reduce.cuh", "w < warps;", "w < warps - 1;")],
-    "last slice's partial missing": [("adain_split.cuh", "0; split < grid.splits;", "0; split < grid.splits - 1;")],
+    "last slice's partial missing": [
+        (
+            "adain_merge.cuh",
+            "split < splits; split += blockDim.x) {\n      const",
+            "split < splits - 1; split += blockDim.x) {\n      const",
+        )
+    ],
+    "slab's barrier deleted": [
+        ("adain_slab_split.cuh", "of_channel(v, i);\n  }\n  __syncthreads();", "of_channel(v, i);\n  }")
+    ],
+    # Missed only by a block that reduces again.
+    "slab's second barrier deleted": [
+        ("adain_slab_split.cuh", "__syncthreads();  // the slots", "// the slots"),
+        *SMALL_GRID,
+    ],
+    "slab's last pixels missing": [
+        ("adain_slab_split.cuh", "(pixels - mine + step() - 1) / step()", "(pixels - mine) / step()")
+    ],
+    "slab's slices in reverse off by one": [
+        ("adain_slab_split.cuh", "int(grid_.splits) - 1 - split_", "int(grid_.splits) - split_")
+    ],
+    "slab's idle lanes write": [("adain_slab_split.cuh", "int(threadIdx.x) < columns() && slab()", "slab()")],
+    "slab team's barrier deleted": [
+        ("adain_slab_teams.cuh", "v.value[i];\n  }\n  __syncthreads();", "v.value[i];\n  }")
+    ],
+    "slab team's totals read too early": [
+        ("adain_slab_teams.cuh", "(v, lanes, totals);\n    __syncthreads();", "(v, lanes, totals);")
+    ],
+    "slab team's last pixels missing": [
+        ("adain_slab_resident.cuh", "(pixels - pixel_ + step_ - 1) / step_", "(pixels - pixel_) / step_")
+    ],
+    "slab cluster's barrier deleted": [
+        ("adain_slab_teams.cuh", "turn_ * most);\n    cluster_barrier();", "turn_ * most);\n    __syncthreads();")
+    ],
+    "slab cluster's halves do not take turns": [("adain_slab_teams.cuh", "turn_ ^= 1;\n", "")],
+    "slab cluster ends too early": [
+        ("adain_slab_teams.cuh", "finish() const { cluster_barrier(); }", "finish() const {}")
+    ],
+    "slab cluster's last block missing": [
+        ("adain_slab_teams.cuh", "rank < slab_cluster_blocks;", "rank + 1 < slab_cluster_blocks;")
+    ],
+    "vectors' last pixels missing": [
+        ("adain_vector_split.cuh", "(packs - mine + vector_split_threads - 1)", "(packs - mine)")
+    ],
+    "vectors' slices in reverse off by one": [
+        ("adain_vector_split.cuh", "int(grid_.splits) - 1 - split_", "int(grid_.splits) - split_")
+    ],
+    "vectors' slices one pack too long": [
+        ("adain_vector_split.cuh", "left < grid_.slice ? left", "left < grid_.slice ? left + 1")
+    ],
     "shuffle too narrow": [("reduce.cuh", "v.value[i], mask)", "v.value[i], mask, 16)")],
     "dead lanes skip a barrier": [
         ("adain_split.cuh", "    moments = block_reduce", "    if (!place.live) continue;\n    moments = block_reduce")
@@ -216,6 +292,9 @@ OP_OF = {
         ),
         "adain_reading",
     ),
+    **dict.fromkeys(("adain_slab_split.cuh", "adain_slab_teams.cuh", "adain_slab_resident.cuh"), "slabs"),
+    "adain_merge.cuh": "adain",
+    "adain_vector_split.cuh": "vectors",
     "reduce.cuh": "adain",
     "bias_act.cuh": "bias_act",
     "vec.cuh": "bias_act",
@@ -228,6 +307,7 @@ ALWAYS = (
     "last slice's partial missing",
     "columns beside a tile left out",
     "plane blurred before it is there",
+    "slab team's barrier deleted",
     "tail off by one",
     "written past the plane",
     "strip's last pixel row missing",
@@ -239,7 +319,7 @@ ALWAYS = (
 )
 def test_a_fault_planted_in_a_real_kernel_is_caught(objects: Objects, name: str, tmp_path: Path) -> None:
     op = OP_OF[MUTATIONS[name][0][0]]
-    program = objects.changed_program(tmp_path, op, MUTATIONS[name])
+    program = objects.changed_program(tmp_path, BUILT_FROM.get(op, op), MUTATIONS[name])
     with pytest.raises((EmulatorError, AssertionError)):
         CHECKS[op](program)
 
@@ -249,9 +329,18 @@ def test_the_real_kernels_pass_what_catches_their_faults(program: Path, op: str)
     CHECKS[op](program)
 
 
-@pytest.mark.parametrize("op", ["adain", pytest.param("bias_act", marks=pytest.mark.slow), "upfirdn2d"])
+@pytest.mark.parametrize(
+    "op",
+    [
+        "adain",
+        "slabs",
+        pytest.param("vectors", marks=pytest.mark.slow),
+        pytest.param("bias_act", marks=pytest.mark.slow),
+        "upfirdn2d",
+    ],
+)
 def test_kernels_are_right_where_the_work_is_larger_than_a_grid(objects: Objects, op: str, tmp_path: Path) -> None:
-    program = objects.changed_program(tmp_path, op, SMALL_GRID)
+    program = objects.changed_program(tmp_path, BUILT_FROM.get(op, op), SMALL_GRID)
     CHECKS[op](program)
     if op == "adain":
         adain_reading(program)

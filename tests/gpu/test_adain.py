@@ -18,8 +18,10 @@ pytestmark = pytest.mark.gpu
 
 BOTH_LAYOUTS = pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 # Both sides of where the work is cut: 8 pixels a thread, 32 channels a slab, slices from 4096 pixels of a contiguous
-# plane and 128 of a channels_last one; then the sizes of real networks.
+# plane and 128 of a channels_last one; then the sizes of real networks; then, channels_last, slabs of channels in a
+# block, in a cluster and in slices, and contiguous vectors in slices.
 LARGER_SHAPES = [(1, 31, 9, 15), (3, 33, 67, 65), (1, 513, 2, 2), (4, 512, 4, 4), (2, 64, 128, 128), (1, 16, 256, 192)]
+LARGER_SHAPES += [(2, 36, 24, 35), (1, 68, 64, 64), (2, 12, 129, 128), (1, 3, 260, 260)]
 
 
 def magnitudes_of_sums(found: dict, dy: Tensor, gradients: list[Tensor]) -> list[Tensor]:

@@ -59,7 +59,7 @@ def _resampling(
 
 
 # Planes of one slice and of several (from 4096 pixels contiguous, 128 channels_last), slabs of 32 channels with and
-# without lanes beyond C, vectors of 16 bytes with and without a tail.
+# without lanes beyond C, vectors of 16 bytes with and without a tail; every tier of channels_last.
 TINY = {
     "adain, instance norm": Workload(adain, ((2, 3, 5, 4),)),
     "adain, one slice": _epilogue_of(2, 3, 5, 7, "contiguous"),
@@ -74,6 +74,10 @@ TINY = {
     "adain, phases and blur, several bands": _reading_of(1, 2, 66, 70),
     "adain, phases and blur, one band, channels_last": _reading_of(2, 33, 4, 6, "channels_last"),
     "adain, blurred, several bands, channels_last": _reading_of(1, 35, 29, 19, "channels_last", phases=False),
+    "adain, slab in a block, channels_last": _epilogue_of(2, 36, 5, 4, "channels_last"),
+    "adain, slab in a cluster, channels_last": _epilogue_of(1, 8, 48, 48, "channels_last"),
+    "adain, slab in slices, channels_last": _epilogue_of(1, 8, 130, 128, "channels_last"),
+    "adain, vectors in slices": _epilogue_of(1, 1, 257, 256, "contiguous"),
     **{f"bias_act, {act}": _activation(act) for act in ("linear", "relu", "lrelu", "tanh", "sigmoid")},
     **{f"bias_act, {act}": _activation(act) for act in ("elu", "selu", "softplus", "swish")},
     "bias_act, clamped": _activation("swish", gain=2.0, clamp=1.0),

@@ -1,0 +1,231 @@
+// adain, the split tier of channels_last with vectors: the passes of adain_split.cuh, a slab instead of a plane
+// at a time. The second pass walks the work in reverse, sample by sample: what the first read last is what the cache
+// still holds.
+#pragma once
+
+#include "adain_merge.cuh"
+#include "adain_slab.cuh"
+#include "adain_split.cuh"
+
+namespace stylegan_fast {
+namespace cuda {
+
+constexpr int slab_threads = max_warps * warp_size;
+// Blocks per multiprocessor: a bound of 128 registers.
+constexpr int slab_blocks = 2;
+// Pixels a thread reads before it uses the first: 64 bytes.
+template <typename T>
+constexpr int slab_batch = 64 / int(sizeof(T) * slab_width);
+
+// A block visits a place, then next(), until it is no longer inside(); its threads agree on that. A thread works at
+// channels c() .. c() + 4 of sample n(), at count() pixels: first(), first() + step(), ... Slabs are walked first,
+// so that blocks which run together read what lies together. Planes are counted in 32 bits (most_resident_planes), and
+// so are the pixels of a slice: 2048 slices of 2^31 are beyond any memory.
+template <bool reverse>
+class SlabPlace {
+ public:
+  __device__ __forceinline__ SlabPlace(const AdaIN& op, const AdaINGrid& grid, int lanes)
+      : op_(op), grid_(grid), lanes_(lanes), row_(blockIdx.z), split_(blockIdx.y), slab_(blockIdx.x) {}
+
+  __device__ __forceinline__ bool inside() const { return row_ < int(op_.n); }
+
+  __device__ __forceinline__ void next() {
+    slab_ += int(gridDim.x);
+    if (slab_ >= int(grid_.slabs)) {
+      slab_ = int(blockIdx.x);
+      split_ += int(gridDim.y);
+    }
+    if (split_ >= int(grid_.splits)) {
+      split_ = int(blockIdx.y);
+      row_ += int(gridDim.z);
+    }
+  }
+
+  __device__ __forceinline__ int n() const { return reverse ? int(op_.n) - 1 - row_ : row_; }
+  __device__ __forceinline__ int c() const { return slab() * columns() + int(threadIdx.x) % lanes_ * slab_width; }
+  __device__ __forceinline__ int64_t first() const { return split() * grid_.slice + int(threadIdx.x) / lanes_; }
+  __device__ __forceinline__ int step() const { return slab_threads / lanes_; }
+
+  __device__ __forceinline__ int count() const {
+    const int64_t left = op_.h * op_.w - split() * grid_.slice;
+    const int mine = int(threadIdx.x) / lanes_, pixels = int(left < grid_.slice ? left : grid_.slice);
+    return c() < int(op_.c) && mine < pixels ? (pixels - mine + step() - 1) / step() : 0;
+  }
+
+  // The slab's channels, each of which has a thread that writes what slab_reduce() found for it, to [splits, N*C].
+  __device__ __forceinline__ bool writes() const {
+    return int(threadIdx.x) < columns() && slab() * columns() + int(threadIdx.x) < int(op_.c);
+  }
+  __device__ __forceinline__ int64_t partial() const {
+    return (int64_t(split()) * op_.n + n()) * op_.c + slab() * columns() + int(threadIdx.x);
+  }
+
+ private:
+  const AdaIN& op_;
+  const AdaINGrid& grid_;
+  int lanes_, row_, split_, slab_;
+
+  __device__ __forceinline__ int columns() const { return lanes_ * slab_width; }
+  __device__ __forceinline__ int split() const { return reverse ? int(grid_.splits) - 1 - split_ : split_; }
+  __device__ __forceinline__ int slab() const { return reverse ? int(grid_.slabs) - 1 - slab_ : slab_; }
+};
+
+// Combines over a block the results of the threads with the same channels. Thread i, below the slab's number of
+// channels, returns the one of channel i. All threads of the block call it.
+template <typename T, typename V>
+__device__ __forceinline__ auto slab_reduce(V v, int lanes) {
+  using S = std::decay_t<decltype(of_channel(v, 0))>;
+  SHARED(S, slots, max_warps * slab_channels<T>);
+  const int lane = int(threadIdx.x) % warp_size, warp = int(threadIdx.x) / warp_size, columns = lanes * slab_width;
+  v = reduce_pixels_of_warp(v, lanes);
+  if (lane < lanes) {
+#pragma unroll
+    for (int i = 0; i < slab_width; ++i) slots[warp * columns + lane * slab_width + i] = of_channel(v, i);
+  }
+  __syncthreads();
+  S total{};
+  if (int(threadIdx.x) < columns) {
+    total = slots[threadIdx.x];
+    for (int w = 1; w < max_warps; ++w) total = combine(total, S(slots[w * columns + int(threadIdx.x)]));
+  }
+  __syncthreads();  // the slots may be written again
+  return total;
+}
+
+// Moments of a thread's channels, which have all met the same pixels.
+template <typename A>
+struct ChannelMoments {
+  A count, mean[slab_width], m2[slab_width];
+};
+
+template <typename A>
+__device__ __forceinline__ ChannelMoments<A> combine(ChannelMoments<A> a,
+                                                            const ChannelMoments<A>& b) {
+  if (b.count == A(0)) return a;
+  if (a.count == A(0)) return b;
+  const A count = a.count + b.count, share = b.count / count;
+#pragma unroll
+  for (int i = 0; i < slab_width; ++i) {
+    const A delta = b.mean[i] - a.mean[i];
+    a.mean[i] += delta * share;
+    a.m2[i] += b.m2[i] + delta * delta * a.count * share;
+  }
+  a.count = count;
+  return a;
+}
+
+template <typename A>
+__device__ __forceinline__ ChannelMoments<A> shuffle_xor(ChannelMoments<A> v, int mask) {
+  v.count = __shfl_xor_sync(full_warp, v.count, mask);
+#pragma unroll
+  for (int i = 0; i < slab_width; ++i) {
+    v.mean[i] = __shfl_xor_sync(full_warp, v.mean[i], mask);
+    v.m2[i] = __shfl_xor_sync(full_warp, v.m2[i], mask);
+  }
+  return v;
+}
+
+template <typename A>
+__device__ __forceinline__ Moments<A> of_channel(const ChannelMoments<A>& v, int i) {
+  return {v.count, v.mean[i], v.m2[i]};
+}
+
+// Moments of this thread's pixels, relative to the pivot: a batch is summed in two passes in registers, then merged.
+template <typename T>
+__device__ __forceinline__ ChannelMoments<acc_t<T>> moments_of(const AdaIN& op,
+                                                                      const SlabPlace<false>& place) {
+  using A = acc_t<T>;
+  const Channels<T> channels(op, place.n(), place.c());
+  const int64_t step = place.step(), hop = step * op.c;
+  int64_t pixel = place.first(), at = channels.base + pixel * op.c;
+  constexpr int batch = slab_batch<T>;
+  ChannelMoments<A> total{};
+  for (int left = place.count(); left > 0; left -= batch, pixel += batch * step, at += batch * hop) {
+    Pack<T, slab_width> raw[batch];
+    A noise[batch], value[batch][slab_width];
+    ChannelMoments<A> moments{};
+#pragma unroll
+    for (int k = 0; k < batch; ++k) {
+      if (k >= left) continue;
+      raw[k] = channels.read(op.x, at + k * hop);
+      noise[k] = channels.noise_at(pixel + k * step);
+      moments.count += A(1);
+    }
+#pragma unroll
+    for (int k = 0; k < batch; ++k) {
+      if (k >= left) continue;
+#pragma unroll
+      for (int i = 0; i < slab_width; ++i) {
+        value[k][i] = channels.from_pivot(raw[k], noise[k], i);
+        moments.mean[i] += value[k][i];  // the sum, as yet
+      }
+    }
+    const A share = A(1) / moments.count;
+#pragma unroll
+    for (int i = 0; i < slab_width; ++i) moments.mean[i] *= share;
+#pragma unroll
+    for (int k = 0; k < batch; ++k) {
+      if (k >= left) continue;
+#pragma unroll
+      for (int i = 0; i < slab_width; ++i) {
+        const A deviation = value[k][i] - moments.mean[i];
+        moments.m2[i] += deviation * deviation;
+      }
+    }
+    total = combine(total, moments);
+  }
+  return total;
+}
+
+// partials: [splits, N*C] Moments, or null where a plane is one slice.
+template <typename T>
+__global__ void __launch_bounds__(slab_threads, slab_blocks)
+    adain_slab_stats(AdaINForward p, AdaINGrid grid, int lanes, void* partials) {
+  using A = acc_t<T>;
+  for (SlabPlace<false> place(p.op, grid, lanes); place.inside(); place.next()) {
+    ChannelMoments<A> moments{};
+    if (place.count()) moments = moments_of<T>(p.op, place);
+    const Moments<A> column = slab_reduce<T>(moments, lanes);
+    if (!place.writes()) continue;
+    if (partials) static_cast<Moments<A>*>(partials)[place.partial()] = column;
+    else write_moments<A>(p, place.partial(), column);
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(slab_threads, slab_blocks)
+    adain_slab_apply(AdaINForward p, AdaINGrid grid, int lanes) {
+  using A = acc_t<T>;
+  for (SlabPlace<true> place(p.op, grid, lanes); place.inside(); place.next()) {
+    if (!place.count()) continue;
+    const Channels<T> channels(p.op, place.n(), place.c());
+    const Styles<A> styles(p.op, p.mean, p.rstd, place.n(), place.c());
+    constexpr int batch = slab_batch<T>;
+    const int64_t step = place.step(), hop = step * p.op.c;
+    int64_t pixel = place.first(), at = channels.base + pixel * p.op.c;
+    for (int left = place.count(); left > 0; left -= batch, pixel += batch * step, at += batch * hop) {
+      Pack<T, slab_width> raw[batch];
+      A noise[batch];
+#pragma unroll
+      for (int k = 0; k < batch; ++k) {
+        if (k >= left) continue;
+        raw[k] = channels.read(p.op.x, at + k * hop);
+        noise[k] = channels.noise_at(pixel + k * step);
+      }
+#pragma unroll
+      for (int k = 0; k < batch; ++k) {
+        if (k >= left) continue;
+#pragma unroll
+        for (int i = 0; i < slab_width; ++i) {
+          const Style<A>& style = styles.style[i];
+          const A z = style.z(style.normalised(channels.from_pivot(raw[k], noise[k], i)));
+          raw[k].element[i] = from_acc<T>(channels.channel[i].output(z));
+        }
+        channels.write(p.y, at + k * hop, raw[k]);
+      }
+    }
+  }
+}
+
+}  // namespace cuda
+}  // namespace stylegan_fast
