@@ -10,7 +10,8 @@ namespace {
 template <bool whole, class T>
 void add_block(Chunk<T> k, int64_t start, int64_t count, LaneMoments<Acc<T>>& moments) {
   using V = Lanes<Acc<T>>;
-  V d[block_pixels], sum = {}, rest = {}, squares = {};
+  // Several sums: equal squares added one by one to a large one would all be rounded the same way.
+  V d[block_pixels], sum = {}, rest = {}, squares[4] = {};
   for (int64_t p = 0; p < count; ++p) {
     ask_for(k.x + (start + p) * k.stride + k.ahead);
     sum += d[p] = k.template from_pivot<whole>(start + p);
@@ -19,9 +20,9 @@ void add_block(Chunk<T> k, int64_t start, int64_t count, LaneMoments<Acc<T>>& mo
   for (int64_t p = 0; p < count; ++p) {
     const V deviation = d[p] - mean;
     rest += deviation;
-    squares = fused(deviation, deviation, squares);
+    squares[p % 4] = fused(deviation, deviation, squares[p % 4]);
   }
-  moments.merge_block(count, mean, rest, squares);
+  moments.merge_block(count, mean, rest, (squares[0] + squares[1]) + (squares[2] + squares[3]));
 }
 
 template <bool whole, class T>

@@ -1,5 +1,6 @@
 // adain: the forward's entry points.
 #include "../check.h"
+#include "adain_passes.cuh"
 #include "adain_reading.h"
 #include "adain_tiers.cuh"
 
@@ -22,17 +23,6 @@ AdaINChoice choice_of(const AdaINForward& p) {
       default: return clusters_run<float>(tier);
     }
   });
-}
-
-// Statistics, merged where a plane is several slices, then y.
-template <typename A, typename Stats, typename Apply>
-Status in_two_passes(const char* entry, const AdaINForward& p, int64_t splits, void* stream, Stats stats, Apply apply) {
-  void* const partials = splits == 1 ? nullptr : p.workspace;
-  if (splits > 1 && !partials) return fail(Status::invalid_argument, "%s: workspace is null", entry);
-  Status status = stats(partials);
-  if (status == Status::ok && partials)
-    status = launch(entry, adain_merge<A>, merge_shape(p.op.n * p.op.c, splits), stream, p, splits, partials);
-  return status == Status::ok ? apply() : status;
 }
 
 Status split_forward(const char* entry, const AdaINForward& p, void* stream) {
@@ -87,8 +77,8 @@ Status slab_forward(const char* entry, const AdaINForward& p, AdaINTier tier, vo
 }  // namespace
 
 int64_t adain_forward_workspace(const AdaINForward& p) {
+  if (reads_through(p.op)) return empty(p.op) ? 0 : reading_forward_workspace(p);
   if (empty(p.op)) return 0;
-  if (reads_through(p.op)) return reading_forward_workspace(p);
   const int64_t splits = splits_of(p.op, choice_of(p).tier);
   return splits > 1 ? 3 * splits * p.op.n * p.op.c * acc_bytes(p.op) : 0;
 }

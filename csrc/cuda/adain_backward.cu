@@ -1,5 +1,6 @@
 // adain: the backward's entry points.
 #include "../check.h"
+#include "adain_passes.cuh"
 #include "adain_reading.h"
 #include "adain_slab_split_backward.cuh"
 #include "adain_split_backward.cuh"
@@ -24,27 +25,6 @@ AdaINChoice choice_of(const AdaINBackward& p) {
       default: return clusters_run<float>(tier);
     }
   });
-}
-
-// The sums of dz and dz * normalised, then dx with those of dt and dt * noise; merged where a plane is several slices.
-// sums_pass(to), apply_pass(to): the kernels, which write their sums to `to`.
-template <typename A, typename SumsPass, typename ApplyPass>
-Status in_two_passes(const char* entry, const AdaINBackward& p, int64_t splits, const PlaneSums& sums, void* stream,
-                     SumsPass sums_pass, ApplyPass apply_pass) {
-  const int64_t planes = p.op.n * p.op.c;
-  A* const workspace = static_cast<A*>(p.workspace);
-  const PlaneSums parameters{p.dbias, p.dnoise_strength};
-  const PlaneSums partials{workspace + 2 * planes, workspace + (2 + splits) * planes};
-  const bool split = splits > 1, wants_parameters = p.dbias || p.dnoise_strength;
-  const auto merge = [&](const PlaneSums& to) {
-    return launch(entry, adain_merge_sums<A>, merge_shape(planes, splits), stream, partials, splits, planes, to);
-  };
-  Status status = sums_pass(split ? partials : sums);
-  if (status == Status::ok && split) status = merge(sums);
-  if (status == Status::ok && (p.dx || wants_parameters))
-    status = apply_pass(split && wants_parameters ? partials : parameters);
-  if (status == Status::ok && split && wants_parameters) status = merge(parameters);
-  return status;
 }
 
 Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
@@ -146,8 +126,8 @@ Status sums_over_nothing(const char* entry, const AdaINBackward& p, void* stream
 
 // The split tiers' [2, N*C] sums of dz and dz * normalised, then their [2, splits, N*C] partials, used twice.
 int64_t adain_backward_workspace(const AdaINBackward& p) {
+  if (reads_through(p.op)) return empty(p.op) ? 0 : reading_backward_workspace(p);
   if (empty(p.op)) return 0;
-  if (reads_through(p.op)) return reading_backward_workspace(p);
   const int64_t splits = splits_of(p.op, choice_of(p).tier);
   if (splits == 0) return 0;
   return 2 * (splits == 1 ? 1 : splits + 1) * p.op.n * p.op.c * acc_bytes(p.op);

@@ -1,4 +1,5 @@
 // adain's forward where it reads through phases and blur.
+#include "adain_passes.cuh"
 #include "adain_reading_tiers.cuh"
 
 namespace stylegan_fast {
@@ -8,23 +9,20 @@ namespace {
 ReadingGrid forward_grid(const AdaIN& op) { return reading_grid_of(op, strip_rows, 0); }
 
 AdaINTier tier_of(const AdaINForward& p) {
-  return choose_reading(p.op, aligned16({p.op.phases ? nullptr : p.op.x, p.y, p.op.noise}),
-                        [] { return largest_cluster_fits<adain_reading_cluster<float, true>>(cluster_tier_values); });
+  return choose_reading(p.op, aligned16({p.op.phases ? nullptr : p.op.x, p.y, p.op.noise}), [] {
+    return largest_cluster_fits<adain_reading_cluster<float, true>>(cluster_tier_blocks, cluster_tier_threads);
+  });
 }
 
 Status split_forward(const char* entry, const AdaINForward& p, void* stream) {
   const ReadingGrid grid = forward_grid(p.op);
-  const bool split = grid.planes.splits > 1;
-  if (split && !p.workspace) return fail(Status::invalid_argument, "%s: workspace is null", entry);
-  void* const partials = split ? p.workspace : nullptr;
+  const LaunchShape shape = reading_shape_of(p.op, grid);
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
     using T = decltype(zero);
-    const LaunchShape shape = reading_shape_of(p.op, grid);
-    Status status = launch(entry, adain_reading_stats<T, columns()>, shape, stream, p, grid, partials);
-    if (status == Status::ok && split)
-      status = launch(entry, adain_merge<acc_t<T>>, one_thread_each(p.op.n * p.op.c), stream, p, grid.planes, partials);
-    if (status == Status::ok) status = launch(entry, adain_reading_apply<T, columns()>, shape, stream, p, grid);
-    return status;
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.planes.splits, stream,
+        [&](void* to) { return launch(entry, adain_reading_stats<T, columns()>, shape, stream, p, grid, to); },
+        [&] { return launch(entry, adain_reading_apply<T, columns()>, shape, stream, p, grid); });
   });
 }
 

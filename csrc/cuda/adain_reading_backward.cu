@@ -1,4 +1,5 @@
 // adain's backward where it reads through phases and blur.
+#include "adain_passes.cuh"
 #include "adain_reading_resident_backward.cuh"
 #include "adain_reading_split_backward.cuh"
 #include "adain_reading_tiers.cuh"
@@ -29,26 +30,19 @@ ReadingGrid backward_grid(const AdaIN& op) { return reading_grid_of(op, strip_ro
 
 Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
   const ReadingGrid grid = backward_grid(p.op);
+  const LaunchShape tiles = shape_for(adain_threads, grid.planes.splits, grid.planes.slabs, p.op.n);
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
     using T = decltype(zero);
-    using A = acc_t<T>;
-    const int64_t planes = p.op.n * p.op.c, splits = grid.planes.splits;
-    A* const workspace = static_cast<A*>(p.workspace);
-    const PlaneSums parameters{p.dbias, p.dnoise_strength};
-    const PlaneSums partials{workspace + 2 * planes, workspace + (2 + splits) * planes};
-    const bool split = splits > 1, wants_parameters = p.dbias || p.dnoise_strength;
-    const auto merge = [&](const PlaneSums& to) {
-      return launch(entry, adain_merge_sums<A>, one_thread_each(planes), stream, partials, splits, planes, to);
-    };
-    Status status = launch(entry, adain_reading_backward_sums<T, columns()>, reading_shape_of(p.op, grid), stream, p,
-                           grid, split ? partials : sums);
-    if (status == Status::ok && split) status = merge(sums);
-    if (status == Status::ok && (p.dx || wants_parameters))
-      status = launch(entry, adain_reading_backward_apply<T, columns()>,
-                      shape_for(adain_threads, splits, grid.planes.slabs, p.op.n), stream, p, grid, tile_cut(p.op),
-                      sums, split && wants_parameters ? partials : parameters);
-    if (status == Status::ok && split && wants_parameters) status = merge(parameters);
-    return status;
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.planes.splits, sums, stream,
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_reading_backward_sums<T, columns()>, reading_shape_of(p.op, grid), stream, p, grid,
+                        to);
+        },
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_reading_backward_apply<T, columns()>, tiles, stream, p, grid, tile_cut(p.op), sums,
+                        to);
+        });
   });
 }
 
@@ -57,7 +51,8 @@ AdaINTier tier_of(const AdaINBackward& p) {
   const bool phases = p.op.phases;
   const bool aligned = aligned16({phases ? nullptr : p.op.x, phases ? nullptr : p.dx, p.dy, p.op.noise});
   const AdaINTier tier = choose_reading(p.op, aligned, [] {
-    return largest_cluster_fits<adain_reading_cluster_backward<float, true>>(cluster_tier_backward_values);
+    return largest_cluster_fits<adain_reading_cluster_backward<float, true>>(cluster_tier_blocks,
+                                                                             cluster_tier_backward_threads);
   });
   const bool fits = p.op.h * p.op.w * 4 <= shared_bytes_without_asking || compute_capability() >= 80;
   return tier == AdaINTier::block && !fits ? AdaINTier::split : tier;

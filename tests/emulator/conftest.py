@@ -9,7 +9,7 @@ from .machine import COMPILER, Objects
 
 @pytest.fixture(scope="session")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> Objects:
-    """The emulated kernels, compiled once per session (about 20 processor seconds)."""
+    """The emulated kernels, compiled once per session (about 45 processor seconds)."""
     if shutil.which(COMPILER) is None or platform.system() != "Linux":
         pytest.skip("the emulator needs Linux and a g++ with the address sanitizer")
     return Objects(tmp_path_factory.mktemp("emulator_objects"))
