@@ -10,19 +10,13 @@ namespace {
 template <bool whole, class T>
 void add_block(Chunk<T> k, int64_t start, int64_t count, LaneMoments<Acc<T>>& moments) {
   using V = Lanes<Acc<T>>;
-  // Several sums: equal squares added one by one to a large one would all be rounded the same way.
-  V d[block_pixels], sum = {}, rest = {}, squares[4] = {};
+  V d[block_pixels], sum = {};
   for (int64_t p = 0; p < count; ++p) {
     ask_for(k.x + (start + p) * k.stride + k.ahead);
     sum += d[p] = k.template from_pivot<whole>(start + p);
   }
   const V mean = sum / static_cast<Acc<T>>(count);
-  for (int64_t p = 0; p < count; ++p) {
-    const V deviation = d[p] - mean;
-    rest += deviation;
-    squares[p % 4] = fused(deviation, deviation, squares[p % 4]);
-  }
-  moments.merge_block(count, mean, rest, (squares[0] + squares[1]) + (squares[2] + squares[3]));
+  moments.add_block(d, count, mean);
 }
 
 template <bool whole, class T>

@@ -208,15 +208,10 @@ Lanes<Acc<T>> add_run(const ReadChunk<T>& chunk, int64_t start, int64_t count, L
                       LaneMoments<Acc<T>>& moments) {
   using V = Lanes<Acc<T>>;
   const ReadChunk<T> k = chunk;
-  V sum = {}, rest = {}, squares = {};
+  V sum = {};
   for (int64_t p = 0; p < count; ++p) sum += v[p] = k.k.from_pivot(k.before(v[p], start + p));
   const V mean = sum / static_cast<Acc<T>>(count);
-  for (int64_t p = 0; p < count; ++p) {
-    const V deviation = v[p] - mean;
-    rest += deviation;
-    squares = fused(deviation, deviation, squares);
-  }
-  moments.merge_block(count, mean, rest, squares);
+  moments.add_block(v, count, mean);
   return mean;
 }
 

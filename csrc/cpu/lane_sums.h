@@ -46,6 +46,28 @@ struct LaneMoments {
     }
     count = total;
   }
+
+  // A block of `size` registers whose mean is about `block_mean`. Four sums of squares: equal ones added one by one to a large
+  // one would all be rounded the same way.
+  void add_block(const Lanes<A>* values, int64_t size, const Lanes<A>& block_mean) {
+    Lanes<A> rest = {}, s0 = {}, s1 = {}, s2 = {}, s3 = {};
+    int64_t p = 0;
+    for (; p + 4 <= size; p += 4) {
+      const Lanes<A> d0 = values[p] - block_mean, d1 = values[p + 1] - block_mean, d2 = values[p + 2] - block_mean;
+      const Lanes<A> d3 = values[p + 3] - block_mean;
+      rest += (d0 + d1) + (d2 + d3);
+      s0 = fused(d0, d0, s0);
+      s1 = fused(d1, d1, s1);
+      s2 = fused(d2, d2, s2);
+      s3 = fused(d3, d3, s3);
+    }
+    for (; p < size; ++p) {
+      const Lanes<A> deviation = values[p] - block_mean;
+      rest += deviation;
+      s0 = fused(deviation, deviation, s0);
+    }
+    merge_block(size, block_mean, rest, (s0 + s1) + (s2 + s3));
+  }
 };
 
 }  // namespace

@@ -15,7 +15,7 @@ from .test_adain import arguments, differentiated, largest, lengths_of_sums, wid
 
 WAYS = {"blur": (False, True), "phases": (True, False), "both": (True, True)}
 SHAPES = [(2, 3, 4, 4), (1, 5, 2, 2), (2, 70, 8, 6), (1, 33, 16, 16), (1, 3, 32, 34), (1, 5, 128, 130), (1, 17, 6, 520)]
-SHAPES += [(1, 2, 4, 6200)]  # rows in strips
+SHAPES += [(1, 6, 4, 6200)]  # rows in strips
 BACKENDS = ["reference", pytest.param("cpu", marks=needs_extension)]
 ODD_SHAPES = [(1, 1, 1, 1), (2, 3, 1, 7), (1, 4, 9, 1), (1, 2, 127, 129), (1, 1, 3, 1025), (0, 3, 4, 4), (2, 0, 3, 3)]
 
