@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from harness.benchmark import Benchmark, Case, Function, Setting
@@ -11,13 +14,17 @@ from torch import Tensor
 
 from stylegan_fast.command import run
 from stylegan_fast.ops import adain
+from stylegan_fast.ops.subpixel import interleave_phases
 
 EPS = 1e-8
 SLOPE = 0.2
 
 
-def _ours(x: Tensor, scale: Tensor, shift: Tensor, noise: Tensor, noise_strength: Tensor, bias: Tensor) -> Tensor:
-    return adain(x, scale, shift, noise=noise, noise_strength=noise_strength, bias=bias, negative_slope=SLOPE, eps=EPS)
+def _ours(
+    x: Tensor, scale: Tensor, shift: Tensor, noise: Tensor, noise_strength: Tensor, bias: Tensor, **how: bool
+) -> Tensor:
+    parameters = {"noise": noise, "noise_strength": noise_strength, "bias": bias}
+    return adain(x, scale, shift, **parameters, negative_slope=SLOPE, eps=EPS, **how)
 
 
 def _activated(x: Tensor, noise: Tensor, noise_strength: Tensor, bias: Tensor) -> Tensor:
@@ -53,6 +60,37 @@ def _two_means(x: Tensor, scale: Tensor, shift: Tensor, noise: Tensor, noise_str
     return (centred * gain + shift[:, :, None, None]).to(x.dtype)
 
 
+def _blurred(x: Tensor) -> Tensor:
+    taps = torch.tensor([1.0, 2.0, 1.0], dtype=x.dtype, device=x.device) / 4
+    return F.conv2d(x, torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
+
+
+def _read_through(read: Callable[[Tensor], Tensor], **how: bool) -> Callable[[Setting], dict[str, list[Function]]]:
+    """The epilogue of an image that is first made by `read`, which ours does where it loads."""
+
+    def ours(x: Tensor, *parameters: Tensor) -> Tensor:
+        return _ours(x, *parameters, **how)
+
+    def after(epilogue: Function) -> Function:
+        return lambda x, *parameters: epilogue(read(x), *parameters)
+
+    def functions(setting: Setting) -> dict[str, list[Function]]:
+        found = {name: [after(way) for way in ways] for name, ways in _functions(setting).items()}
+        return found | {"ours": [ours]}
+
+    return functions
+
+
+def _phases(resolution: int, batch: int) -> Shape:
+    n, c, h, w = layer_shape(resolution, batch)
+    return n, 4 * c, h // 2 + 1, w // 2 + 1
+
+
+def _parameters_of_phases(x: Shape) -> list[tuple[tuple[int, ...], bool]]:
+    n, c, h, w = x
+    return _parameters((n, c // 4, 2 * (h - 1), 2 * (w - 1)))
+
+
 def _functions(setting: Setting) -> dict[str, list[Function]]:
     if setting.layout == "channels_last":
         return {
@@ -75,7 +113,18 @@ EPILOGUE = Case(
     parameters=_parameters,
     functions=_functions,
 )
-BENCHMARK = Benchmark("adain", {"epilogue": EPILOGUE}, default_cases=("epilogue",))
+BLURRED = dataclasses.replace(
+    EPILOGUE, title="the same of x blurred with [1,2,1]", functions=_read_through(_blurred, blur=True)
+)
+UP = Case(
+    title="the same of an up-convolution's phases, interleaved and blurred",
+    x_shape=_phases,
+    y_shape=layer_shape,
+    parameters=_parameters_of_phases,
+    functions=_read_through(lambda x: _blurred(interleave_phases(x)), phases=True, blur=True),
+    smallest=8,
+)
+BENCHMARK = Benchmark("adain", {"epilogue": EPILOGUE, "blurred": BLURRED, "up": UP}, default_cases=("epilogue",))
 main = command(BENCHMARK)
 
 if __name__ == "__main__":
