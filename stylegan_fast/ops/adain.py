@@ -31,7 +31,7 @@ from stylegan_fast.ops.adain_reference import (
     with_noise,
 )
 from stylegan_fast.ops.arguments import acc_dtype, memory_format, of_dtype
-from stylegan_fast.ops.derivatives import differentiate
+from stylegan_fast.ops.derivatives import differentiate, launched_or_applied
 from stylegan_fast.ops.philox import PhiloxNormal
 from stylegan_fast.ops.subpixel import plane_shape
 
@@ -246,4 +246,4 @@ class AdaINBackward(torch.autograd.Function):
 
 
 # Where the next order of derivatives is found in eager mode; under the name it has in torch.ops.stylegan_fast.
-_EAGER = SimpleNamespace(adain_backward=AdaINBackward.apply)
+_EAGER = SimpleNamespace(adain_backward=launched_or_applied(AdaINBackward))

@@ -32,7 +32,7 @@ from stylegan_fast.ops.bias_act_reference import (
     second_reference,
     value_reference,
 )
-from stylegan_fast.ops.derivatives import differentiate
+from stylegan_fast.ops.derivatives import differentiate, launched_or_applied
 
 __all__ = ["ACTIVATIONS", "bias_act", "bias_act_reference"]
 
@@ -79,7 +79,7 @@ def bias_act(
         b = of_dtype(b, acc_dtype(x.dtype)).contiguous()
     if way == "dispatcher":
         return torch.ops.stylegan_fast.bias_act(x, b, *numbers, library.current_backend())
-    return BiasAct.apply(x, b, *numbers, way) if torch.is_grad_enabled() else BiasAct.launch(x, b, *numbers, way)
+    return _EAGER.bias_act(x, b, *numbers, way)
 
 
 class Call(NamedTuple):
@@ -230,5 +230,9 @@ class BiasActSecond(torch.autograd.Function):
         return (*differentiate(formula, inputs, ctx.needs_input_grad, [d3]), *(None,) * 7)
 
 
-# Where the next order of derivatives is found in eager mode; under the names it has in torch.ops.stylegan_fast.
-_EAGER = SimpleNamespace(bias_act_backward=BiasActBackward.apply, bias_act_second=BiasActSecond.apply)
+# Where each order of derivatives is found in eager mode; under the names it has in torch.ops.stylegan_fast.
+_EAGER = SimpleNamespace(
+    bias_act=launched_or_applied(BiasAct),
+    bias_act_backward=launched_or_applied(BiasActBackward),
+    bias_act_second=launched_or_applied(BiasActSecond),
+)

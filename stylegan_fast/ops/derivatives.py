@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def launched_or_applied(function: Any) -> Callable[..., Any]:
+    """An autograd function to be called with its arguments: without its part of the graph where gradients are off,
+    which a backward pass is as a rule. (What `launch` does, `forward` returns.)"""
+
+    def run(*inputs: Any) -> Any:
+        return function.apply(*inputs) if torch.is_grad_enabled() else function.launch(*inputs)
+
+    return run
 
 
 def differentiate(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stylegan_fast.ops import library
 from stylegan_fast.ops.arguments import memory_format
+from stylegan_fast.ops.derivatives import launched_or_applied
 
 
 class Resampling(NamedTuple):
@@ -117,7 +118,7 @@ class UpFirDn2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         y = UpFirDn2d.launch(*inputs)
-        UpFirDn2d.keep(ctx, inputs, y, _EAGER)
+        UpFirDn2d.keep(ctx, inputs, y, EAGER)
         return y
 
     @staticmethod
@@ -131,4 +132,4 @@ class UpFirDn2d(torch.autograd.Function):
 
 
 # Where the gradient is found in eager mode; under the name it has in torch.ops.stylegan_fast.
-_EAGER = SimpleNamespace(upfirdn2d=UpFirDn2d.apply)
+EAGER = SimpleNamespace(upfirdn2d=launched_or_applied(UpFirDn2d))

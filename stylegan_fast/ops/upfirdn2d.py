@@ -27,7 +27,7 @@ from stylegan_fast.ops.arguments import (
     of_dtype,
     wrong_value,
 )
-from stylegan_fast.ops.resampling import Resampling, UpFirDn2d, resample_reference
+from stylegan_fast.ops.resampling import EAGER, Resampling, resample_reference
 
 IntOrInts = int | Sequence[int]
 _INT = (int, torch.SymInt)
@@ -118,8 +118,7 @@ def upfirdn2d(
         if way == "dispatcher":
             x = torch.ops.stylegan_fast.upfirdn2d(x, view, *call, library.current_backend())
         else:
-            run = UpFirDn2d.apply if torch.is_grad_enabled() else UpFirDn2d.launch
-            x = run(x, view, *call, way)
+            x = EAGER.upfirdn2d(x, view, *call, way)
     return x
 
 
