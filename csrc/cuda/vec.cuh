@@ -58,6 +58,15 @@ struct alignas(n * sizeof(T)) Pack {
 template <typename T>
 using Vec = Pack<T, int(16 / sizeof(T))>;
 
+// Values rounded to T, those of 16 bits by twos, which is one instruction.
+template <typename T, int n>
+__device__ __forceinline__ Pack<T, n> rounded(const acc_t<T>* values) {
+  Pack<T, n> v;
+#pragma unroll
+  for (int i = 0; i < n; ++i) v.element[i] = from_acc<T>(values[i]);
+  return v;
+}
+
 // Hides from the compiler how v came about. What is computed of v before and after is then computed twice, where the
 // compiler would otherwise keep all of it in registers from one pass to the next.
 template <typename V>
