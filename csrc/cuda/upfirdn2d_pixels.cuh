@@ -95,21 +95,31 @@ __global__ void __launch_bounds__(pixel_threads, up == down && taps == 4 ? 2 : 3
 
     const int first_x = (out_x * down - pad + Of::phase) / up, first_y = (first_row * down - pad + Of::phase) / up;
     const bool inside = first_x >= 0 && first_x + pixels_across <= in_w;
+    const int64_t pixel = c, in_row = pixel * in_w, out_row = pixel * out_w;
+    const T* from = x + (first_y * in_w + first_x) * c;
+    T* to = y;
     const int steps = (rows + up - 1) / up + Of::turns - 1;
     A sums[Of::turns][up][columns][pack];  // of rows of output that wait for pixels: [i] has had i + 1 turns
     for (int step = 0; step < steps; ++step) {
-      V pixels[down][pixels_across];
+      Raw<T, pack> pixels[down][pixels_across];
 #pragma unroll
       for (int d = 0; d < down; ++d) {
         const int row = first_y + step * down + d;
-        const T* const at = x + (row * in_w + first_x) * c;
         const bool there = row >= 0 && row < in_h;
+        // What lies in the middle of the image, which most does, needs no zeros.
+        if (there && inside) {
 #pragma unroll
-        for (int k = 0; k < pixels_across; ++k) {
-          pixels[d][k] = V{};
-          if (there && (inside || unsigned(first_x + k) < unsigned(in_w)))
-            pixels[d][k] = *reinterpret_cast<const V*>(at + k * c);
+          for (int k = 0; k < pixels_across; ++k)
+            pixels[d][k] = *reinterpret_cast<const Raw<T, pack>*>(from + k * pixel);
+        } else {
+#pragma unroll
+          for (int k = 0; k < pixels_across; ++k) {
+            pixels[d][k] = {};
+            if (there && unsigned(first_x + k) < unsigned(in_w))
+              pixels[d][k] = *reinterpret_cast<const Raw<T, pack>*>(from + k * pixel);
+          }
         }
+        from += in_row;
       }
 #pragma unroll
       for (int column = 0; column < columns; ++column) {
@@ -122,7 +132,7 @@ __global__ void __launch_bounds__(pixel_threads, up == down && taps == 4 ? 2 : 3
 #pragma unroll
             for (int k = 0; k < pixels_across; ++k) {
               const int tap = k * up + Of::phase - column * down;
-              if (tap >= 0 && tap < taps) across[d] += filter.across[tap] * to_acc(pixels[d][k].element[e]);
+              if (tap >= 0 && tap < taps) across[d] += filter.across[tap] * element_of<T, pack>(pixels[d][k], e);
             }
           }
 #pragma unroll
@@ -146,9 +156,10 @@ __global__ void __launch_bounds__(pixel_threads, up == down && taps == 4 ? 2 : 3
         for (int r = 0; r < up; ++r) {
           const int row = (step - Of::last(r)) * up + r;
           if (row >= 0 && row < rows && out_x + column < out_w)
-            *reinterpret_cast<V*>(y + (row * out_w + column) * c) = rounded<T, pack>(done[r]);
+            *reinterpret_cast<V*>(to + (r - Of::last(r) * up) * out_row + column * pixel) = rounded<T, pack>(done[r]);
         }
       }
+      to += up * out_row;
     }
   }
 }
