@@ -101,8 +101,10 @@ class Call(NamedTuple):
         numbers = [library.DTYPE_CODES[x.dtype], ACTIVATIONS[self.act].code, x.numel(), step, size]
         return [*numbers, library.address(b), self.alpha, self.gain, self.clamp]
 
-    def launch(self, kernel: str, x: Tensor, b: Tensor | None, *tensors: Tensor | None, null: tuple[int, ...] = ()) -> Tensor:
-        """Runs a kernel on tensors as dense as x; the result too is like x. null: fields of its struct after that."""
+    def launch(
+        self, kernel: str, x: Tensor, b: Tensor | None, *tensors: Tensor | None, null: tuple[int, ...] = ()
+    ) -> Tensor:
+        """Runs a kernel on tensors as dense as x; the result too is like x. null: what its struct has after that."""
         result = torch.empty_like(x)
         fields = [*self.fields(x, b, b is not None), *map(library.address, tensors), result.data_ptr()]
         library.launch(self.backend, kernel, x, *fields, *null)

@@ -104,9 +104,9 @@ def test_the_clamp_cuts_value_and_gradient(program: Path, act: str, clamp: float
         check(program, dtype, act, 100, gain=1.5, clamp=clamp)
 
 
-# What the vectors tier takes (csrc/cuda/bias_act_vectors.cuh), as (size, (bias_step, bias_size)): planes of a vector, of
-# an odd number of them, of a whole block and more, in slices; rows of a vector, of an odd number, longer than a warp; no
-# bias.
+# What the vectors tier takes (csrc/cuda/bias_act_vectors.cuh), as (size, (bias_step, bias_size)): planes of a vector,
+# of an odd number of them, of a whole block and more, in slices; rows of a vector, of an odd number, longer than a
+# warp; no bias.
 VECTORS = {
     "planes of a vector": (5 * 3 * 8, (8, 3)),
     "planes of 5 vectors": (2 * 3 * 40, (40, 3)),
@@ -139,7 +139,11 @@ def check_sums(program: Path, dtype: DType, act: str, size: int, bias: tuple[int
     outputs = {"dx": ((size,), dtype.storage)}
     alone = run(program, "bias_act_backward", numbers, {"dy": dy, "y": y}, outputs)
     both = run(
-        program, "bias_act_backward", numbers, {"dy": dy, "y": y}, outputs | {"db_partials": ((partials, bias[1]), dtype.acc)}
+        program,
+        "bias_act_backward",
+        numbers,
+        {"dy": dy, "y": y},
+        outputs | {"db_partials": ((partials, bias[1]), dtype.acc)},
     )
     assert (both.status, both.error) == (0, "")
     assert np.array_equal(both.outputs["dx"], alone.outputs["dx"])
