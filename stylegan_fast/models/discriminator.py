@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stylegan_fast.layers import Downsample, EqualConv2d, EqualLinear, MinibatchStdDev
-from stylegan_fast.models.convolution import DownConv2d
+from stylegan_fast.layers import Downsample, EqualLinear
+from stylegan_fast.models.convolution import Conv3x3, DownConv2d
+from stylegan_fast.models.deviation import DeviationConv2d
 from stylegan_fast.models.growth import channels_at, check_image_shape, fade, resize_by_halves, split_lod
+from stylegan_fast.models.rgb import FromRGB
 
 SQRT2 = math.sqrt(2)
 
@@ -18,8 +20,8 @@ class DiscriminatorBlock(nn.Module):
 
     def __init__(self, channels: int, out_channels: int, img_channels: int) -> None:
         super().__init__()
-        self.from_rgb = EqualConv2d(img_channels, channels, 1, gain=SQRT2, activation="lrelu")
-        self.conv0 = EqualConv2d(channels, channels, 3, gain=SQRT2, activation="lrelu")
+        self.from_rgb = FromRGB(img_channels, channels)
+        self.conv0 = Conv3x3(channels, channels, activation="lrelu")
         self.conv1 = DownConv2d(channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -31,14 +33,13 @@ class DiscriminatorEpilogue(nn.Module):
 
     def __init__(self, channels: int, hidden: int, outputs: int, img_channels: int, mbstd_group_size: int) -> None:
         super().__init__()
-        self.from_rgb = EqualConv2d(img_channels, channels, 1, gain=SQRT2, activation="lrelu")
-        self.mbstd = MinibatchStdDev(mbstd_group_size)
-        self.conv = EqualConv2d(channels + 1, channels, 3, gain=SQRT2, activation="lrelu")
+        self.from_rgb = FromRGB(img_channels, channels)
+        self.conv = DeviationConv2d(channels, mbstd_group_size)
         self.fc = EqualLinear(channels * 16, hidden, gain=SQRT2, activation="lrelu")
         self.out = EqualLinear(hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(self.mbstd(x))
+        x = self.conv(x)
         return self.out(self.fc(x.flatten(1).to(self.fc.weight.dtype)))
 
 

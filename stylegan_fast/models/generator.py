@@ -96,10 +96,8 @@ class Generator(nn.Module):
         """
         fast = copy.deepcopy(self).eval().requires_grad_(False)
         for module in fast.modules():
-            if isinstance(module, EqualConv2d):
-                module.fix_weight(dtype)
-            elif isinstance(module, EqualLinear):
-                module.fix_weight(torch.float32)
+            if isinstance(module, EqualConv2d | EqualLinear):
+                module.keep_weights()
         fast.synthesis.dtype = dtype
         return fast
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from stylegan_fast.layers import EqualConv2d, LayerEpilogue, Upsample
-from stylegan_fast.models.convolution import UpConv2d
+from stylegan_fast.layers import LayerEpilogue, Upsample
+from stylegan_fast.models.convolution import Conv3x3, UpConv2d
 from stylegan_fast.models.growth import channels_at, fade, resize_by_halves, split_lod
+from stylegan_fast.models.rgb import ToRGB
 
 NOISE_MODES = ("random", "const", "none")
 
@@ -31,10 +32,13 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise_mode: str, noise_seed: Tensor | None) -> Tensor:
         """noise_seed: ``[N]`` in noise mode "random", otherwise None."""
-        if self.conv is not None:
+        phases = isinstance(self.conv, UpConv2d) and self.conv.is_best_in_phases(x)
+        if phases:
+            x = self.conv.phases(x)
+        elif self.conv is not None:
             x = self.conv(x)
         noise = self.noise_const if noise_mode == "const" else None
-        return self.epilogue(x, w, noise, noise_seed=noise_seed)
+        return self.epilogue(x, w, noise, noise_seed=noise_seed, phases=phases)
 
 
 class SynthesisBlock(nn.Module):
@@ -46,10 +50,10 @@ class SynthesisBlock(nn.Module):
         starts = resolution == 4
         self.const = nn.Parameter(torch.ones(1, channels, 4, 4)) if starts else None
         up = None if starts else UpConv2d(in_channels, channels)
-        conv = EqualConv2d(channels, channels, 3, bias=False, gain=math.sqrt(2))
+        conv = Conv3x3(channels, channels, bias=False)
         self.layer0 = SynthesisLayer(up, channels, w_dim, resolution)
         self.layer1 = SynthesisLayer(conv, channels, w_dim, resolution)
-        self.to_rgb = EqualConv2d(channels, img_channels, 1)
+        self.to_rgb = ToRGB(channels, img_channels)
 
     def forward(self, x: Tensor, ws: Tensor, noise_mode: str, noise_seeds: Sequence[Tensor | None]) -> Tensor:
         """Features of this resolution, from those of the one below (at 4x4 from `const`) and two styles
