@@ -8,7 +8,7 @@ see docs/performance.md.
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from stylegan_fast.layers import Blur, EqualConv2d
@@ -76,14 +76,15 @@ class UpConv2d(EqualConv2d):
 
 
 class DownConv2d(EqualConv2d):
-    """Blur [1, 2, 1], 3x3 convolution, mean over 2x2, bias, leaky ReLU: ``lrelu(down(conv(blur(x))) + bias)``.
+    """Blur [1, 2, 1] (if wanted), 3x3 convolution, mean over 2x2, bias, leaky ReLU:
+    ``lrelu(down(conv(blur(x))) + bias)``.
 
     Shapes: x ``[N, in_channels, H, W]`` -> y ``[N, out_channels, H / 2, W / 2]``.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, blur: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, gain=math.sqrt(2), activation="lrelu")
-        self.blur = Blur()
+        self.blur = Blur() if blur else nn.Identity()
 
     def convolve(self, x: Tensor) -> Tensor:
         x = self.blur(x)
@@ -135,8 +136,8 @@ def transposed_weight(weight: Tensor) -> Tensor:
 
 
 def phases_weight(weight: Tensor) -> Tensor:
-    """Of an up-convolution as one 2x2 convolution with four times the outputs, ``[O, I, 3, 3]`` to ``[4 * O, I, 2, 2]``:
-    the taps that fall on the same small pixel are added."""
+    """Of an up-convolution as one 2x2 convolution with four times the outputs, ``[O, I, 3, 3]`` to
+    ``[4 * O, I, 2, 2]``: the taps that fall on the same small pixel are added."""
     above, middle, below = weight.unbind(2)
     rows = torch.stack([torch.stack([above, middle + below], 2), torch.stack([above + middle, below], 2)])
     left, middle, right = rows.unbind(4)

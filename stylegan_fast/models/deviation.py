@@ -10,7 +10,7 @@ from stylegan_fast.layers import EqualConv2d, MinibatchStdDev
 
 
 class DeviationConv2d(EqualConv2d):
-    """``lrelu(conv(mbstd(x)) + bias)``: a 3x3 convolution of x and the minibatch standard deviation as one channel more.
+    """``lrelu(conv(mbstd(x)) + bias)``: a 3x3 convolution of x and, as another channel, its deviation.
 
     That channel is one number s a sample, so it adds ``s[n] * taps[o, i, j]``, where taps is the sum of the channel's
     weights that fall inside the image. An odd number of channels (513), for which cuDNN's kernels are ten to thirty

@@ -1,4 +1,4 @@
-"""The forms in which convolutions are computed are one function; in fp64, where only a mistake is larger than rounding."""
+"""The forms in which convolutions are computed are one function; in fp64, where only mistakes exceed rounding."""
 
 import pytest
 import torch
