@@ -66,6 +66,11 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of every random number in the run. [default: 0]")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="[default: auto, what the device does well]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto, the fastest here]")
+@click.option(
+    "--cuda-graphs/--no-cuda-graphs",
+    default=None,
+    help="Launch a step's kernels as one captured graph, on CUDA. [default: --cuda-graphs]",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch. [default: torch's choice]")
 @click.option("--cache-dir", metavar="DIR", help="Where decoded images are kept. [default: your cache folder]")
 @click.option(
@@ -89,8 +94,8 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
     "--resume",
     metavar="RUN|latest",
     help="Go on with a run: its folder, or the latest in --outdir. It keeps its own settings; "
-    "--kimg, --snap, --tick, --keep, --device, --threads, --precision, --batch-gpu, --max-skipped, --cache-dir and a "
-    "moved --data may be given anew.",
+    "--kimg, --snap, --tick, --keep, --device, --threads, --precision, --batch-gpu, --max-skipped, --cuda-graphs, "
+    "--cache-dir and a moved --data may be given anew.",
 )
 def main(outdir: str, resume: str | None, profile: bool, growing: str | None, **options: Any) -> int:
     """Train a StyleGAN: progressive growing, non-saturating loss with R1, style mixing.

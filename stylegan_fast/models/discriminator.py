@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from stylegan_fast.layers import Downsample, EqualLinear
 from stylegan_fast.models.convolution import Conv3x3, DownConv2d
 from stylegan_fast.models.deviation import DeviationConv2d
-from stylegan_fast.models.growth import channels_at, check_image_shape, fade, resize_by_halves, split_lod
+from stylegan_fast.models.growth import Lod, channels_at, check_image_shape, fade, resize_by_halves, split_lod
 from stylegan_fast.models.rgb import FromRGB
 
 SQRT2 = math.sqrt(2)
@@ -112,7 +112,7 @@ class Discriminator(nn.Module):
             mbstd_group_size,
         )
 
-    def forward(self, img: Tensor, c: Tensor | None = None, lod: float | Tensor | None = None) -> Tensor:
+    def forward(self, img: Tensor, c: Tensor | None = None, lod: Lod | None = None) -> Tensor:
         """Scores images.
 
         Args:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stylegan_fast.layers import EqualConv2d, EqualLinear
-from stylegan_fast.models.growth import check_image_shape, num_layers_at
+from stylegan_fast.models.growth import Lod, check_image_shape, num_layers_at
 from stylegan_fast.models.mapping import MappingNetwork
 from stylegan_fast.models.synthesis import SynthesisNetwork
 
@@ -124,7 +124,7 @@ class Generator(nn.Module):
         c: Tensor | None = None,
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
-        lod: float | Tensor | None = None,
+        lod: Lod | None = None,
         noise_mode: str = "random",
         full_size: bool = False,
         noise_generator: torch.Generator | None = None,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stylegan_fast.layers import Blur, EqualLinear, FusedLeakyReLU, LayerEpilogue, PixelNorm, Upsample
 from stylegan_fast.models.convolution import Conv3x3, UpConv2d
-from stylegan_fast.models.growth import channels_at, fade, resize_by_halves, split_lod
+from stylegan_fast.models.growth import Lod, channels_at, fade, resize_by_halves, split_lod
 from stylegan_fast.models.rgb import ToRGB
 
 NOISE_MODES = ("random", "const", "none")
@@ -184,7 +184,7 @@ class SynthesisNetwork(nn.Module):
         assert isinstance(block, SynthesisBlock)
         return block
 
-    def noise_seeds(self, latents: Tensor, lod: float | Tensor, generator: torch.Generator | None) -> Tensor:
+    def noise_seeds(self, latents: Tensor, lod: Lod, generator: torch.Generator | None) -> Tensor:
         """Seeds of the noise of every sample and layer in use, int64 ``[N, layers]``, for and where `latents` are."""
         layers = self.num_ws - 2 * int(lod)
         # A generator belongs to one device: drawing there and copying gives the same pictures on every device.
@@ -195,7 +195,7 @@ class SynthesisNetwork(nn.Module):
     def forward(
         self,
         ws: Tensor,
-        lod: float | Tensor | None = None,
+        lod: Lod | None = None,
         noise_mode: str = "random",
         full_size: bool = False,
         noise_generator: torch.Generator | None = None,

@@ -16,6 +16,7 @@ from stylegan_fast.training.schedule import Schedule
 # run. `data` may only have moved: the loop compares what is in it.
 CHANGEABLE = (
     "data", "kimg", "snap", "tick", "device", "threads", "cache_dir", "keep", "batch_gpu", "precision", "max_skipped",
+    "cuda_graphs",
 )  # fmt: skip
 
 GP_WEIGHT = 10.0
@@ -55,6 +56,7 @@ class TrainConfig:
     seed: int = 0
     precision: str = "auto"
     device: str = "auto"
+    cuda_graphs: bool = True
     threads: int | None = None  # None: torch's own choice
     snap: int = 10
     tick: float | None = None  # None: the official table, scaled

@@ -29,7 +29,7 @@ class StyleMixing:
     """One coin and one cutoff for a whole batch: layers below ``cutoff`` take their styles from z, the rest from z2."""
 
     z2: Tensor  # [N, z_dim]
-    cutoff: int
+    cutoff: int | Tensor  # a 0-d tensor stays on its device
 
 
 @dataclass(frozen=True)

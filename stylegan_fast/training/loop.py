@@ -24,6 +24,7 @@ from stylegan_fast.data import BatchLoader, Dataset
 from stylegan_fast.distributed import ALONE, Ranks
 from stylegan_fast.errors import UserError
 from stylegan_fast.models import num_layers_at
+from stylegan_fast.training.capture import CapturedSteps
 from stylegan_fast.training.checkpoint import save_state
 from stylegan_fast.training.config import TrainConfig, schedule_of
 from stylegan_fast.training.draws import Draws
@@ -86,6 +87,7 @@ class Loop:
             batch = max(min(self.phase.batch, self.schedule.at(self.total_images).batch) // ranks.count, 1)
             batch = min(batch, config.batch_gpu or batch)
             self.snapshots = SnapshotFiles(folder, dataset, trainer, self.draws, batch, config.keep)
+        self.steps: Trainer | CapturedSteps = trainer
         self._begin_tick()
 
     def run(self) -> int | None:
@@ -100,6 +102,7 @@ class Loop:
                 if self.snapshots is not None and position.images == 0:
                     self.snapshots.write_first_sheets(self.phase.lod)
                 self._tell("begin")
+                self.steps = self._steps()
                 if position.images >= self.total_images:
                     self._snapshot()
                 self._begin_tick()
@@ -157,7 +160,7 @@ class Loop:
             reals, c = self._reals(batch, repeat)
             key = f"D{repeat}" if repeat else "D"
             inputs = draws.generator_inputs(step, key, batch, config.z_dim, c, layers, config.mixing_prob)
-            told |= self.trainer.d_step(
+            told |= self.steps.d_step(
                 reals,
                 c,
                 inputs,
@@ -166,7 +169,7 @@ class Loop:
                 gp_mixing=draws.gp_mixing(step, repeat, batch) if config.gp else None,
                 penalise=(step * config.n_critic + repeat) % config.r1_every == 0,
             )
-            self.trainer.update_average(phase.batch)
+            self.steps.update_average(phase.batch)
             position.images += phase.batch
             self.bar.advance(phase.batch)
 
@@ -175,7 +178,7 @@ class Loop:
             indices = draws.indices(step, "G/labels", batch, len(self.dataset))
             c = self._to_device(self.dataset.labels(indices))
         inputs = draws.generator_inputs(step, "G", batch, config.z_dim, c, layers, config.mixing_prob)
-        told |= self.trainer.g_step(inputs, phase.lod, phase.lr)
+        told |= self.steps.g_step(inputs, phase.lod, phase.lr)
 
         for name, value in told.items():
             total, count = self._sums.get(name, (0.0, 0))
@@ -194,6 +197,15 @@ class Loop:
 
     def _to_device(self, labels: np.ndarray) -> Tensor | None:
         return torch.from_numpy(labels).to(self.device, non_blocking=True) if self.dataset.label_dim else None
+
+    def _steps(self) -> Trainer | CapturedSteps:
+        """The trainer's steps, as CUDA graphs where they can be; an observer may have changed what the trainer does."""
+        if not self.config.cuda_graphs or self.device.type != "cuda" or any(o.watches_kernels for o in self.observers):
+            return self.trainer
+        if obstacle := CapturedSteps.obstacle(self.trainer):
+            self.say(f"steps run without CUDA graphs, more slowly: {obstacle}")
+            return self.trainer
+        return CapturedSteps(self.trainer, self.say)
 
     def _signal(self, interruption: Interruption) -> int | None:
         """The signal to stop at, on which all ranks have to agree; they ask each other between phases only."""

@@ -25,6 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan_fast.models.growth import Lod
+
 WGAN_DRIFT = 0.001  # weight of D(real)^2, which keeps the scores from wandering off
 
 Term = Callable[[Tensor], Tensor]
@@ -60,9 +62,7 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def squared_gradient_norm(
-    images: Tensor, scores: Tensor, lod: float | Tensor = 0.0, scale: Tensor | None = None
-) -> Tensor:
+def squared_gradient_norm(images: Tensor, scores: Tensor, lod: Lod = 0.0, scale: Tensor | None = None) -> Tensor:
     """Per-sample squared norm of d sum(scores) / d images, as for full-size images: the R1 or R2 penalty.
 
     Args:
@@ -82,7 +82,7 @@ def mixed_gradient_norm(
     reals: Tensor,
     fakes: Tensor,
     mixing: Tensor,
-    lod: float | Tensor = 0.0,
+    lod: Lod = 0.0,
     scale: Tensor | None = None,
 ) -> Tensor:
     """Per-sample gradient norm at ``reals + (fakes - reals) * mixing``, as for full-size images: WGAN-GP's norm.

@@ -18,6 +18,7 @@ class Observer:
     """
 
     name = ""
+    watches_kernels = False  # True: steps are launched kernel by kernel while it is there, not as a CUDA graph
 
     def begin(self, loop: Loop) -> None:
         """Before the first step of a sitting, new or resumed."""

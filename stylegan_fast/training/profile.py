@@ -21,6 +21,8 @@ class Profile(Observer):
     """Watches a few pairs of steps, writes ``trace.json`` (for chrome://tracing or ui.perfetto.dev) and ``profile.txt``
     into the run's folder, and says the table. The first rank's time only."""
 
+    watches_kernels = True
+
     def __init__(self) -> None:
         self._steps = 0
         self._profile: Any = None

@@ -57,6 +57,7 @@ def _train(options: dict[str, Any], outdir: str, resume: str | None, profile: bo
     device = ranks.device(choose_device(config.device))
     precision = choose_precision(config.precision, device)
     precision.apply()
+    torch.backends.cudnn.benchmark = True  # the shapes of a phase stay the same for hours
     if folder is None:
         _from_rank_0(ranks, lambda: check_outdir(outdir))  # before minutes are spent on decoding
     if config.threads is not None:

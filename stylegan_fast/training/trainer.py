@@ -12,6 +12,7 @@ from torch.profiler import record_function
 from stylegan_fast.distributed import ALONE, Ranks
 from stylegan_fast.models.discriminator import Discriminator
 from stylegan_fast.models.generator import Generator
+from stylegan_fast.models.growth import Lod
 from stylegan_fast.models.mapping import mix_styles
 from stylegan_fast.training.adam import BETA2, Adam
 from stylegan_fast.training.draws import GeneratorInputs
@@ -93,8 +94,8 @@ class Trainer:
         reals: Tensor,
         c: Tensor | None,
         inputs: GeneratorInputs,
-        lod: float | Tensor,
-        lr: float,
+        lod: Lod,
+        lr: float | Tensor,
         *,
         gp_mixing: Tensor | None = None,
         penalise: bool = True,
@@ -111,7 +112,7 @@ class Trainer:
         ``sign_real`` (mean sign of the scores of reals); 0-d tensors on the device, for nobody has to wait for them.
         """
         lazy = self.r1_every > 1
-        lr *= self._lazy_share
+        lr = lr * self._lazy_share
         values: Values = {}
         w_mean = torch.zeros_like(self.G.mapping.w_avg)
         parts = self._parts(inputs, len(reals), lod)
@@ -144,7 +145,7 @@ class Trainer:
                 torch._foreach_clamp_max_(self.D_adam.parameters, self.clip)
         return values
 
-    def g_step(self, inputs: GeneratorInputs, lod: float | Tensor, lr: float) -> Values:
+    def g_step(self, inputs: GeneratorInputs, lod: Lod, lr: float | Tensor) -> Values:
         """Move G. Returns the mean ``G_loss``."""
         values: Values = {}
         w_mean = torch.zeros_like(self.G.mapping.w_avg)
@@ -209,7 +210,7 @@ class Trainer:
         """Of k steps and one for the penalties, the share of the former."""
         return 1.0 if self.r1_every == 1 else self.r1_every / (self.r1_every + 1)
 
-    def _parts(self, inputs: GeneratorInputs, batch: int, lod: float | Tensor) -> list[tuple[slice, GeneratorInputs]]:
+    def _parts(self, inputs: GeneratorInputs, batch: int, lod: Lod) -> list[tuple[slice, GeneratorInputs]]:
         """The rows of the batch that one pass takes, and their inputs."""
         size = self.batch_gpu or batch
         if size >= batch:
@@ -219,7 +220,7 @@ class Trainer:
         slices = [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
         return [(rows, inputs.part(rows)) for rows in slices]
 
-    def _generate(self, inputs: GeneratorInputs, lod: float | Tensor) -> tuple[Tensor, Tensor]:
+    def _generate(self, inputs: GeneratorInputs, lod: Lod) -> tuple[Tensor, Tensor]:
         """Images as G makes them in training, untruncated, mixed; and the w ``[N, w_dim]`` that w_avg follows."""
         ws = self.G.mapping(inputs.z, inputs.c)
         w = ws[:, 0].detach().to(self.G.mapping.w_avg.dtype)
@@ -234,14 +235,14 @@ class Trainer:
         )
         return images, w
 
-    def _scores(self, images: Tensor, c: Tensor | None, lod: float | Tensor) -> Tensor:
+    def _scores(self, images: Tensor, c: Tensor | None, lod: Lod) -> Tensor:
         if self.augment is not None:
             images = self.augment(images.to(self.G.mapping.w_avg.dtype))
         scores: Tensor = self.D(images, c, lod=lod)
         return scores
 
     def _d_terms(
-        self, reals: Tensor, fakes: Tensor, c: Tensor | None, lod: float | Tensor, share: float, penalise: bool
+        self, reals: Tensor, fakes: Tensor, c: Tensor | None, lod: Lod, share: float, penalise: bool
     ) -> Values:
         """The objective's terms and, with them, R1 and R2."""
         r1, r2 = penalise and self.r1_gamma != 0, penalise and self.r2_gamma != 0
@@ -270,7 +271,7 @@ class Trainer:
         return {name: value.detach() for name, value in told.items()}
 
     def _lazy_penalties(
-        self, named: list[tuple[str, Tensor, float]], c: Tensor | None, lod: float | Tensor, share: float
+        self, named: list[tuple[str, Tensor, float]], c: Tensor | None, lod: Lod, share: float
     ) -> Values:
         told: Values = {}
         for name, images, gamma in named:
@@ -284,7 +285,7 @@ class Trainer:
         return told
 
     def _gradient_penalty(
-        self, reals: Tensor, fakes: Tensor, c: Tensor | None, mixing: Tensor, lod: float | Tensor, share: float
+        self, reals: Tensor, fakes: Tensor, c: Tensor | None, mixing: Tensor, lod: Lod, share: float
     ) -> Values:
         with record_function("D: gradient penalty"):
             norms = mixed_gradient_norm(
@@ -306,7 +307,9 @@ class Trainer:
     def _backward(self, loss: Tensor, scale: LossScale | None) -> None:
         (loss if scale is None else loss * scale.scale).backward()
 
-    def _apply(self, optimizer: Adam, scale: LossScale | None, lr: float, means: Sequence[Tensor] = ()) -> None:
+    def _apply(
+        self, optimizer: Adam, scale: LossScale | None, lr: float | Tensor, means: Sequence[Tensor] = ()
+    ) -> None:
         """Average gradients (and ``means``) over the ranks, then move."""
         gradients = optimizer.gradients()
         with record_function("average over ranks"):
