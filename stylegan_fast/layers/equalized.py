@@ -4,6 +4,8 @@
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +19,18 @@ LEAKY_SLOPE = 0.2
 _ACTIVATIONS = ("linear", "lrelu")
 
 
+Composition = Callable[[Tensor], Tensor]
+
+
+def as_it_is(weight: Tensor) -> Tensor:
+    """The composition that changes nothing."""
+    return weight
+
+
 class _Equalized(nn.Module):
     """What the equalised layers share: a weight and a bias stored unscaled, and an activation."""
 
-    fixed_weight: Tensor | None
-    fixed_bias: Tensor | None
+    _kept: dict[tuple[Composition, torch.dtype], Tensor] | None
 
     def __init__(
         self, weight_shape: tuple[int, ...], bias: bool, gain: float, lr_multiplier: float, activation: str
@@ -36,8 +45,7 @@ class _Equalized(nn.Module):
         self.activation = activation
         self.weight = nn.Parameter(torch.randn(weight_shape) / lr_multiplier)
         self.bias = nn.Parameter(torch.zeros(weight_shape[0])) if bias else None
-        self.register_buffer("fixed_weight", None, persistent=False)
-        self.register_buffer("fixed_bias", None, persistent=False)
+        self._kept = None
 
     @property
     def weight_scale(self) -> float:
@@ -46,8 +54,6 @@ class _Equalized(nn.Module):
 
     def scaled_bias(self) -> Tensor | None:
         """The bias as it is added: None, or one number an output."""
-        if self.fixed_bias is not None:
-            return self.fixed_bias
         if self.bias is None or self.lr_multiplier == 1:
             return self.bias
         return self.bias * self.lr_multiplier
@@ -56,22 +62,34 @@ class _Equalized(nn.Module):
         """The weight with its scale."""
         return self.weight * self.weight_scale
 
-    def composed_weight(self) -> Tensor:
-        """The weight in the form in which the layer computes with it."""
-        return self.scaled_weight()
+    def used_weight(self, dtype: torch.dtype, compose: Composition = as_it_is) -> Tensor:
+        """The scaled weight in the form and dtype in which it is computed with, ``compose(scaled_weight()).to(dtype)``;
+        worked out once for each of them after `keep_weights`.
 
-    def used_weight(self, dtype: torch.dtype) -> Tensor:
-        """The same in a dtype, worked out beforehand after `fix_weight`."""
-        return self.composed_weight().to(dtype) if self.fixed_weight is None else self.fixed_weight.to(dtype)
-
-    def fix_weight(self, dtype: torch.dtype) -> None:
-        """For inference: works out weight and bias once and for all. Changes of the parameters have no effect then."""
-        with torch.no_grad():
-            weight = self.composed_weight().to(dtype)
+        Args:
+            compose: a function of a module, not made anew for each call.
+        """
+        if self._kept is None:
+            return compose(self.scaled_weight()).to(dtype)
+        if (compose, dtype) in self._kept:
+            return self._kept[compose, dtype]
+        with torch.inference_mode(False), torch.no_grad():
+            weight = compose(self.scaled_weight()).to(dtype)
             if weight.ndim == 4:  # a convolution with such a weight makes channels_last of whatever comes
                 weight = weight.contiguous(memory_format=torch.channels_last)
-            bias = self.scaled_bias()
-            self.fixed_weight, self.fixed_bias = weight, None if bias is None else bias.clone()
+        if not torch.compiler.is_compiling():
+            self._kept[compose, dtype] = weight
+        return weight
+
+    def keep_weights(self) -> None:
+        """For inference: from now on a weight is worked out when it is first used. Later changes of the parameters have
+        no effect."""
+        self._kept = {}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        if self._kept is not None:  # on another device they are worked out again
+            self._kept = {}
+        return super()._apply(fn, recurse)
 
 
 class EqualLinear(_Equalized):
@@ -178,7 +196,8 @@ class EqualConv2d(_Equalized):
         return functional.conv2d(x, self.used_weight(x.dtype), stride=self.stride, padding=self.padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        return bias_act(self.convolve(x), self.scaled_bias(), act=self.activation, gain=1)
+        y, bias = self.convolve(x), self.scaled_bias()
+        return y if bias is None and self.activation == "linear" else bias_act(y, bias, act=self.activation, gain=1)
 
     def extra_repr(self) -> str:
         return (

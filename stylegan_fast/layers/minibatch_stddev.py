@@ -45,7 +45,8 @@ class MinibatchStdDev(nn.Module):
         """The size of the groups a batch of this many samples is cut into."""
         return max([1, *[g for g in range(2, min(self.group_size, batch) + 1) if batch % g == 0]])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def deviation(self, x: Tensor) -> Tensor:
+        """s of every sample, ``[N, num_channels]``, in the dtype of its statistics."""
         n, c, h, w = x.shape
         if c % self.num_channels != 0:
             raise ValueError(f"MinibatchStdDev: x has {c} channels, expected a multiple of {self.num_channels}")
@@ -53,8 +54,10 @@ class MinibatchStdDev(nn.Module):
         exact = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         grouped = exact.reshape(group, n // group, self.num_channels, c // self.num_channels, h, w)
         deviation = ((grouped - grouped.mean(dim=0)).square().mean(dim=0) + 1e-8).sqrt()
-        appended = deviation.mean(dim=(2, 3, 4)).to(x.dtype)
-        appended = appended.repeat(group, 1)[:, :, None, None].expand(n, self.num_channels, h, w)
+        return deviation.mean(dim=(2, 3, 4)).repeat(group, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        appended = self.deviation(x).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         return torch.cat([x, appended], dim=1).contiguous(memory_format=memory_format(x))
 
     def extra_repr(self) -> str:

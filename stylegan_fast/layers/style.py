@@ -66,6 +66,9 @@ class LayerEpilogue(nn.Module):
         eps: added to the variance.
         blur: blur x first, as after an up-convolution; costs no pass over memory of its own.
 
+    Called with ``phases=True``, x is an up-convolution in phases, ``[N, 4 * channels, H / 2 + 1, W / 2 + 1]`` (see
+    `adain`), which are interleaved where x is loaded.
+
     Shapes: x ``[N, channels, H, W]``, w ``[N, w_dim]``, noise ``[N or 1, 1, H, W]`` or None for no noise -> y of the
     shape, dtype and memory format of x. Instead of noise, noise_seed int64 ``[N or 1]``: the noise is
     ``philox_normal(noise_seed, H, W)``, and the seeds are all that is kept of it for the backward.
@@ -97,7 +100,14 @@ class LayerEpilogue(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(channels)) if use_noise else None
         self.affine = EqualLinear(w_dim, 2 * channels)
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None, noise_seed: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        w: Tensor,
+        noise: Tensor | None = None,
+        noise_seed: Tensor | None = None,
+        phases: bool = False,
+    ) -> Tensor:
         noisy = noise is not None or noise_seed is not None
         if noisy and self.noise_strength is None:
             given = "noise_seed" if noise is None else "noise"
@@ -113,6 +123,7 @@ class LayerEpilogue(nn.Module):
             noise_seed=noise_seed,
             negative_slope=self.negative_slope,
             eps=self.eps,
+            phases=phases,
             blur=self.blur,
         )
 

@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stylegan_fast.layers import Downsample, EqualConv2d, EqualLinear, MinibatchStdDev
-from stylegan_fast.models.convolution import DownConv2d
-from stylegan_fast.models.growth import channels_at, check_image_shape, fade, resize_by_halves, split_lod
+from stylegan_fast.layers import Downsample, EqualLinear
+from stylegan_fast.models.convolution import Conv3x3, DownConv2d
+from stylegan_fast.models.deviation import DeviationConv2d
+from stylegan_fast.models.growth import Lod, channels_at, check_image_shape, fade, resize_by_halves, split_lod
+from stylegan_fast.models.rgb import FromRGB
 
 SQRT2 = math.sqrt(2)
 
@@ -16,11 +18,11 @@ SQRT2 = math.sqrt(2)
 class DiscriminatorBlock(nn.Module):
     """One resolution: a 3x3 convolution, then one that halves the resolution; `from_rgb` lets images in here."""
 
-    def __init__(self, channels: int, out_channels: int, img_channels: int) -> None:
+    def __init__(self, channels: int, out_channels: int, img_channels: int, blur: bool) -> None:
         super().__init__()
-        self.from_rgb = EqualConv2d(img_channels, channels, 1, gain=SQRT2, activation="lrelu")
-        self.conv0 = EqualConv2d(channels, channels, 3, gain=SQRT2, activation="lrelu")
-        self.conv1 = DownConv2d(channels, out_channels)
+        self.from_rgb = FromRGB(img_channels, channels)
+        self.conv0 = Conv3x3(channels, channels, activation="lrelu")
+        self.conv1 = DownConv2d(channels, out_channels, blur)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv1(self.conv0(x))
@@ -31,14 +33,13 @@ class DiscriminatorEpilogue(nn.Module):
 
     def __init__(self, channels: int, hidden: int, outputs: int, img_channels: int, mbstd_group_size: int) -> None:
         super().__init__()
-        self.from_rgb = EqualConv2d(img_channels, channels, 1, gain=SQRT2, activation="lrelu")
-        self.mbstd = MinibatchStdDev(mbstd_group_size)
-        self.conv = EqualConv2d(channels + 1, channels, 3, gain=SQRT2, activation="lrelu")
+        self.from_rgb = FromRGB(img_channels, channels)
+        self.conv = DeviationConv2d(channels, mbstd_group_size)
         self.fc = EqualLinear(channels * 16, hidden, gain=SQRT2, activation="lrelu")
         self.out = EqualLinear(hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(self.mbstd(x))
+        x = self.conv(x)
         return self.out(self.fc(x.flatten(1).to(self.fc.weight.dtype)))
 
 
@@ -56,6 +57,7 @@ class Discriminator(nn.Module):
         c_dim: number of classes; 0 for none.
         channel_base, channel_max: as in `Generator`.
         mbstd_group_size: see `MinibatchStdDev`.
+        blur: low-pass filter before each halving ("bilinear"); without, as in the progressive GAN.
 
     Attributes:
         lod: the level of detail used where none is given; 0 (full resolution) unless set or saved mid-growth.
@@ -74,6 +76,7 @@ class Discriminator(nn.Module):
         channel_base: int = 8192,
         channel_max: int = 512,
         mbstd_group_size: int = 4,
+        blur: bool = True,
     ) -> None:
         super().__init__()
         check_image_shape("Discriminator", img_resolution, img_channels)
@@ -88,6 +91,7 @@ class Discriminator(nn.Module):
             "img_channels": img_channels,
             "c_dim": c_dim,
             **sizes,
+            "blur": blur,
         }
         self.img_resolution = img_resolution
         self.img_channels = img_channels
@@ -99,7 +103,7 @@ class Discriminator(nn.Module):
             resolution = 2**stage
             channels = channels_at(resolution, channel_base, channel_max)
             out_channels = channels_at(resolution // 2, channel_base, channel_max)
-            self.add_module(f"b{resolution}", DiscriminatorBlock(channels, out_channels, img_channels))
+            self.add_module(f"b{resolution}", DiscriminatorBlock(channels, out_channels, img_channels, blur))
         self.b4 = DiscriminatorEpilogue(
             channels_at(4, channel_base, channel_max),
             channels_at(2, channel_base, channel_max),
@@ -108,7 +112,7 @@ class Discriminator(nn.Module):
             mbstd_group_size,
         )
 
-    def forward(self, img: Tensor, c: Tensor | None = None, lod: float | Tensor | None = None) -> Tensor:
+    def forward(self, img: Tensor, c: Tensor | None = None, lod: Lod | None = None) -> Tensor:
         """Scores images.
 
         Args:

@@ -5,6 +5,7 @@ of it; 1.25 is half of it with a quarter of the quarter-resolution picture still
 """
 
 import math
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -35,12 +36,32 @@ def num_layers_at(img_resolution: int, lod: float = 0.0) -> int:
     return 2 * int(math.log2(img_resolution)) - 2 - 2 * int(lod)
 
 
-def split_lod(lod: float | Tensor, img_resolution: int) -> tuple[int, float | Tensor | None]:
+@dataclass(frozen=True)
+class StaticLod:
+    """A lod whose whole part is a plain number and whose fraction is a 0-d tensor on the device.
+
+    A step captured in a CUDA graph with it can fade without the device being waited for, and cannot grow.
+    """
+
+    level: int
+    amount: Tensor | None  # None: nothing is faded
+
+    def __int__(self) -> int:
+        return self.level
+
+    def __floor__(self) -> int:
+        return self.level
+
+
+Lod = float | Tensor | StaticLod
+
+
+def split_lod(lod: Lod, img_resolution: int) -> tuple[int, float | Tensor | None]:
     """The number of halvings in force, and how far the next coarser resolution is still faded in.
 
     Args:
         lod: from 0 (full resolution) to log2(img_resolution) - 2 (4x4). A 0-d tensor keeps its fraction a tensor, so
-            that a compiled or captured step can fade without being built again for every lod.
+            that a compiled step can fade without being built again for every lod; see `StaticLod` for captured ones.
 
     Returns:
         level: ``floor(lod)``.
@@ -50,6 +71,8 @@ def split_lod(lod: float | Tensor, img_resolution: int) -> tuple[int, float | Te
     Raises:
         ValueError: lod lies outside that range or is not a number.
     """
+    if isinstance(lod, StaticLod):
+        return lod.level, lod.amount
     coarsest = int(math.log2(img_resolution)) - 2
     number = float(lod)
     if not 0 <= number <= coarsest:

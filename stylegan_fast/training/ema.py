@@ -26,8 +26,8 @@ class MovingAverage:
         """Account for one step on ``batch`` images."""
         averages, values = self._pairs
         torch._foreach_lerp_(averages, values, 1.0 - self.beta(batch))
-        for kept, current in zip(*self._copied, strict=True):
-            kept.copy_(current)
+        if self._copied[0]:
+            torch._foreach_copy_(*self._copied)
 
 
 def _matching(

@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from stylegan_fast.models import Discriminator, Generator, load_generator
+from stylegan_fast.models import Discriminator, Generator, convolution, load_generator
 from stylegan_fast.ops import adain, bias_act, filter2d, setup_filter, use_backend
+from stylegan_fast.training.capture import EAGER_CALLS, CapturedSteps
 from stylegan_fast.training.draws import GeneratorInputs
 from stylegan_fast.training.trainer import Trainer
 from tests import golden_data as golden
 from tests.command_lines import RUN, call
 from tests.models import test_golden_networks as official
+from tests.training import test_capture as static_steps
 
 from .device import DEVICE, back, there
 
@@ -148,3 +150,53 @@ def test_a_short_run_trains_on_the_device_from_end_to_end(tmp_path: Path) -> Non
     images = G(there(torch.randn(2, G.z_dim)), noise_mode="const")
     assert images.shape == (2, 3, 16, 16)
     assert images.isfinite().all()
+
+
+@pytest.mark.parametrize("settings", static_steps.SETTINGS.values(), ids=static_steps.SETTINGS)
+def test_captured_steps_are_the_steps_of_the_trainer(settings: dict) -> None:
+    ours, theirs = (static_steps.trainer(DEVICE, **settings) for _ in range(2))
+    assert CapturedSteps.obstacle(ours) == ""
+    steps = CapturedSteps(ours, pytest.fail)
+    told, expected = static_steps.trained(steps, ours), static_steps.trained(theirs, theirs)
+    assert all(step.is_captured for step in steps._steps.values() if step.calls > EAGER_CALLS)
+    assert sum(step.is_captured for step in steps._steps.values()) >= 2
+    static_steps.expect_equal(ours, theirs, told, expected, 1e-6)
+
+
+def test_a_capture_that_fails_is_reported_and_the_step_taken_anyway() -> None:
+    ours, theirs = (static_steps.trainer(DEVICE) for _ in range(2))
+    told: list[str] = []
+    steps = CapturedSteps(ours, told.append)
+    take, calls = ours.g_step, []
+
+    def waits_for_the_device(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == EAGER_CALLS + 1:
+            torch.zeros((), device=DEVICE).item()  # forbidden during a capture
+        return take(*arguments)
+
+    ours.g_step = waits_for_the_device  # type: ignore[method-assign]
+    static_steps.expect_equal(
+        ours, theirs, static_steps.trained(steps, ours), static_steps.trained(theirs, theirs), 1e-6
+    )
+    assert len(told) == 1
+    assert "without CUDA graphs" in told[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_networks_in_the_forms_of_16_bits_are_the_networks(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phases, joined pixels and matrix products, against the same networks in fp64 on the CPU."""
+    monkeypatch.setattr(convolution, "_PHASES_FROM", 16)
+    G = small_generator().to(memory_format=torch.channels_last)
+    D = Discriminator(32, channel_base=512, channel_max=32).to(memory_format=torch.channels_last)
+    z = torch.randn(4, 16)
+    with use_backend("reference"):
+        expected = G.double()(z.double(), noise_mode="const").detach()
+        leaf = expected.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(D.double()(leaf).sum(), leaf)
+    G.float().to(DEVICE).synthesis.dtype = D.float().to(DEVICE).dtype = dtype
+    images = G(there(z), noise_mode="const")
+    leaf = there(expected.float()).requires_grad_()
+    (ours,) = torch.autograd.grad(D(leaf).sum(), leaf)
+    for found, wanted in ((images.detach(), expected), (ours, gradient)):
+        assert (back(found).double() - wanted).norm() <= 0.05 * wanted.norm()

@@ -149,7 +149,8 @@ def test_discriminator_activations_equal_official(name: str, dtype: torch.dtype,
             from_rgb = network.get_submodule(f"b{network.img_resolution >> level}.from_rgb")
             return dense_step(from_rgb, match[2], pyramid[level])
         if key == "4x4/minibatch_stddev_layer":
-            return calls[network.b4.mbstd][1]
+            (x,), _ = calls[network.b4.conv]
+            return network.b4.conv.mbstd(x)
         match = re.fullmatch(r"(\d+)x\d+/(\w+?)/(\w+)", key)
         assert match
         layer = network.get_submodule(f"b{match[1]}.{BLOCK_LAYERS[match[2]]}")
