@@ -62,7 +62,7 @@ __device__ __forceinline__ void filter_band(const UpFirDn2d& p, const Filter<acc
       const auto v = *reinterpret_cast<const Pack<T, pack>*>(x + (along / up * in_w + across / up) * c);
       const A weight = filter(tap / taps, tap % taps);
 #pragma unroll
-      for (int i = 0; i < pack; ++i) sums[i] += weight * to_acc(v.element[i]);
+      for (int i = 0; i < pack; ++i) sums[i] += weight * v[i];
     }
     *reinterpret_cast<Pack<T, pack>*>(y + (row * out_w + column) * c) = rounded<T, pack>(sums);
   }

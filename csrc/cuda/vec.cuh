@@ -164,10 +164,7 @@ __device__ __forceinline__ acc_t<T> element_of(const Raw<T, n>& raw, int i) {
 // Values rounded to T.
 template <typename T, int n>
 __device__ __forceinline__ Pack<T, n> rounded(const acc_t<T>* values) {
-  Pack<T, n> v;
-#pragma unroll
-  for (int i = 0; i < n; ++i) v.element[i] = from_acc<T>(values[i]);
-  return v;
+  return Pack<T, n>::of(values);
 }
 
 // Hides from the compiler how v came about. What is computed of v before and after is then computed twice, where the
