@@ -15,9 +15,25 @@ Shape = tuple[int, int, int, int]
 # Both sides of where the work is cut: fewer columns than a block has and more, several threads below one another, one
 # row and several batches of rows, channels that do not fill a slab, two slabs, tiles with columns beside them (from 65
 # or 129 columns on, or 257 of fewer channels).
-SHAPES = [(1, 4, 2, 2), (2, 8, 8, 6), (1, 36, 4, 10), (2, 12, 18, 34), (1, 16, 66, 64), (1, 68, 6, 70), (1, 16, 10, 132)]
+SHAPES = [
+    (1, 4, 2, 2),
+    (2, 8, 8, 6),
+    (1, 36, 4, 10),
+    (2, 12, 18, 34),
+    (1, 16, 66, 64),
+    (1, 68, 6, 70),
+    (1, 16, 10, 132),
+]
 SHAPES += [(1, 4, 4, 262), (1, 20, 130, 6)]
-ODD_SHAPES = [(1, 4, 1, 1), (2, 8, 1, 7), (1, 4, 9, 1), (1, 16, 67, 65), (1, 16, 5, 129), (1, 4, 3, 513), (1, 8, 1025, 3)]
+ODD_SHAPES = [
+    (1, 4, 1, 1),
+    (2, 8, 1, 7),
+    (1, 4, 9, 1),
+    (1, 16, 67, 65),
+    (1, 16, 5, 129),
+    (1, 4, 3, 513),
+    (1, 8, 1025, 3),
+]
 DTYPES = (F32, BF16, F16)
 
 
@@ -38,9 +54,7 @@ def test_blurred_planes_may_have_any_size(program: Path, case: int) -> None:
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
 @pytest.mark.parametrize("way", ["blur", "both"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_forward_and_backward_match_the_formula_everywhere(
-    program: Path, shape: Shape, way: str, dtype: DType
-) -> None:
+def test_forward_and_backward_match_the_formula_everywhere(program: Path, shape: Shape, way: str, dtype: DType) -> None:
     for options in ("plain", "all"):
         check(program, make(shape, dtype, options, way=way), dtype, True)
 
@@ -49,7 +63,9 @@ def test_forward_and_backward_match_the_formula_everywhere(
 def test_slabs_give_what_planes_give(program: Path, way: str) -> None:
     """v rounds alike in both: the same pivot, the same signs; and so where an activation leaves it to another tier."""
     p = make((1, 8, 24, 40), F32, "all", way=way)
-    y = [check_forward(program, p, F32, last, offset).outputs["y"] for last, offset in ((True, 0), (False, 0), (True, 1))]
+    y = [
+        check_forward(program, p, F32, last, offset).outputs["y"] for last, offset in ((True, 0), (False, 0), (True, 1))
+    ]
     for other in y[1:]:
         assert np.array_equal(other == 0, y[0] == 0)
         assert np.allclose(other, y[0], rtol=1e-4, atol=1e-5)
