@@ -44,30 +44,6 @@ struct PixelSteps {
   static constexpr int turns = last(up - 1) + 1;
 };
 
-// A band by any filter, which is looked up anew for every output.
-template <typename T, int pack, int up, int down, int taps, int pad>
-__device__ __forceinline__ void filter_band(const UpFirDn2d& p, const Filter<acc_t<T>, taps>& filter, const T* x, T* y,
-                                         int first_row, int rows, int out_x, int columns) {
-  using A = acc_t<T>;
-  const int c = int(p.c), in_w = int(p.in_w), in_h = int(p.in_h), out_w = int(p.out_w);
-#pragma unroll 1
-  for (int pixel = 0; pixel < rows * columns; ++pixel) {
-    const int row = pixel / columns, column = pixel % columns;
-    A sums[pack] = {};
-#pragma unroll 1
-    for (int tap = 0; tap < taps * taps; ++tap) {
-      // In the upsampled image.
-      const int across = (out_x + column) * down - pad + tap % taps, along = (first_row + row) * down - pad + tap / taps;
-      if (across < 0 || along < 0 || across % up || along % up || across / up >= in_w || along / up >= in_h) continue;
-      const auto v = *reinterpret_cast<const Pack<T, pack>*>(x + (along / up * in_w + across / up) * c);
-      const A weight = filter(tap / taps, tap % taps);
-#pragma unroll
-      for (int i = 0; i < pack; ++i) sums[i] += weight * to_acc(v.element[i]);
-    }
-    *reinterpret_cast<Pack<T, pack>*>(y + (row * out_w + column) * c) = rounded<T, pack>(sums);
-  }
-}
-
 template <typename T, int pack, int up, int down, int taps, int pad>
 __global__ void __launch_bounds__(pixel_threads, up == down && taps == 4 ? 2 : 3) upfirdn2d_pixels(UpFirDn2d p, PixelGrid grid) {
   using A = acc_t<T>;
@@ -89,7 +65,7 @@ __global__ void __launch_bounds__(pixel_threads, up == down && taps == 4 ? 2 : 3
     const int rows = out_h - first_row < int(grid.rows) ? out_h - first_row : int(grid.rows);
     if (!filter.separable()) {
       const int left = out_w - out_x < columns ? out_w - out_x : columns;
-      filter_band<T, pack, up, down, taps, pad>(p, filter, x, y, first_row, rows, out_x, left);
+      filter_plainly<T, pack, up, down, taps, pad>(p, filter, x, y, c, first_row, rows, out_x, left);
       continue;
     }
 
