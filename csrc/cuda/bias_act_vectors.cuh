@@ -45,11 +45,17 @@ __global__ void __launch_bounds__(bias_act_threads) bias_act_vectors(BiasActForw
   constexpr int size = Vec<T>::size, some = biases == Biases::row ? size : 1;
   if (threadIdx.x >= grid.threads) return;
   const A positive = A(p.op.gain), negative = A(p.op.gain) * A(p.op.alpha), clamp = A(p.op.clamp);
-  const A* const b = static_cast<const A*>(p.op.b);
   A row[some] = {};
   if (biases == Biases::row) {
     unsigned lane = threadIdx.x;
-    load_acc<size>(b + grid.period.split(lane) * size, row);
+    lane = grid.period.split(lane);
+    if (p.op.b_is_acc) {
+      load_acc<size>(static_cast<const A*>(p.op.b) + lane * size, row);
+    } else {
+      const auto b = static_cast<const Raw<T, size>*>(p.op.b)[lane];
+#pragma unroll
+      for (int i = 0; i < some; ++i) row[i] = element_of<T, size>(b, i);
+    }
   }
   const unsigned turn = grid.each * grid.threads;
   for (unsigned first = blockIdx.x * turn + threadIdx.x; first < grid.vectors; first += gridDim.x * turn) {
@@ -63,7 +69,7 @@ __global__ void __launch_bounds__(bias_act_threads) bias_act_vectors(BiasActForw
       if (biases == Biases::plane) {
         unsigned plane = at;
         grid.period.split(plane);
-        bias[k] = b ? b[grid.biases.split(plane)] : A(0);
+        bias[k] = p.op.b ? bias_of<T>(p.op, grid.biases.split(plane)) : A(0);
       }
     }
 #pragma unroll

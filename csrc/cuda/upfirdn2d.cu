@@ -92,7 +92,7 @@ Status specialised(const char* entry, const UpFirDn2d& p, R, void* stream) {
   const auto pixels = [&](auto pack) {
     constexpr int n = decltype(pack)::value;
     if (!pixels_of(p, n, n * sizeof(T), pixel_columns<R::down>, grid)) return general<T>(entry, p, stream);
-    const LaunchShape shape = shape_for(pixel_threads, ceil_div(grid.all, pixel_threads));
+    const LaunchShape shape{dim3(unsigned(ceil_div(grid.all, pixel_threads))), pixel_threads};
     return launch(entry, upfirdn2d_pixels<T, n, R::up, R::down, R::taps, R::pad>, shape, stream, p, grid);
   };
   constexpr int width = Vec<T>::size;
