@@ -1,8 +1,8 @@
 """Faults to plant in the real kernels: what is changed, and whose check must see it."""
 
 # Work larger than a grid: at most 8 x 2 x 2 blocks, 1 x 2 x 2 of slabs and of slices of vectors, one cluster or block
-# that holds a slab; bands of 16 rows, threads that take 4 vectors at a time. (In the split tier a plane is never cut into
-# more slices than a grid has blocks along x; the checks below have up to 8.)
+# that holds a slab; bands of 16 rows, threads that take 4 vectors at a time. (In the split tier a plane is never cut
+# into more slices than a grid has blocks along x; the checks below have up to 8.)
 SMALL_GRID = [
     ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 8, max_grid_yz = 2"),
     ("adain_tiers.cuh", "max_grid_x / cluster_tier_blocks", "1"),
