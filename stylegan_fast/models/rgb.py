@@ -24,6 +24,7 @@ def _is_product(x: Tensor) -> bool:
         and x.dtype in (torch.float16, torch.bfloat16)
         and not torch.is_autocast_enabled(x.device.type)
         and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()  # which cannot see into an autograd function
     )
 
 
