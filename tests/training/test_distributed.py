@@ -1,6 +1,5 @@
 """Several processes train as one does, end together, and write once. On the CPU, over gloo."""
 
-import json
 import os
 import re
 import signal
@@ -17,6 +16,7 @@ from stylegan_fast.errors import UserError
 from stylegan_fast.training.config import TrainConfig, schedule_of
 from tests.command_lines import TINY, call, write_network
 from tests.ranks import finish, start_ranks
+from tests.runs import rows
 from tests.training import one_step_of_ranks
 
 
@@ -43,10 +43,6 @@ def test_two_ranks_have_the_gradients_and_weights_of_one_process(tmp_path: Path)
         if name.startswith("grad.") or name == "G.mapping.w_avg":
             error = (found[0][name] - value).abs().max()
             assert error <= 1e-5 * max(value.abs().max(), 1e-2), f"{name}: {error}"
-
-
-def rows(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
 
 
 def train(options: str, outdir: Path) -> list:
