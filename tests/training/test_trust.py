@@ -235,10 +235,6 @@ def test_the_best_reported_snapshot_is_remembered_over_a_resume(
     stop_after(30, f"{RUN} --keep 2 --kimg 0.3 --cache-dir {cache} --outdir {tmp_path}")
     assert call("train", f"--resume latest --outdir {tmp_path}") == 0
     assert asked == [{64}, {128}, {192, 128}, {256, 128}, {304, 128}]
-    assert all(
-        protected == {images, 96} for protected, images in zip(asked[1:], (96, 144, 192, 240, 288), strict=False)
-    )
-    assert len(asked) >= 6
 
 
 def test_a_profile_leaves_a_trace_and_a_table_of_the_phases(
