@@ -16,13 +16,13 @@ from harness.networks import common_columns, numbers
 from harness.report import write_json
 from harness.timing import synchronize
 from torch import Tensor
-from torch.nn import functional
 
 from stylegan_fast.command import run
 from stylegan_fast.device import choose_device
 from stylegan_fast.models import convolution as forms
 from stylegan_fast.models.growth import channels_at
 from stylegan_fast.models.rgb import FeaturesOfImage, ImageOfFeatures
+from stylegan_fast.ops.convolution import conv2d, conv_transpose2d
 
 CALLS = 6
 Form = tuple[str, str, Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]
@@ -30,7 +30,7 @@ Form = tuple[str, str, Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Te
 
 def _joined(pixels: int) -> Callable[[Tensor, Tensor], Tensor]:
     def convolve(x: Tensor, weight: Tensor) -> Tensor:
-        y = functional.conv2d(forms.join_pixels(x, pixels), weight, padding=1)
+        y = conv2d(forms.join_pixels(x, pixels), weight, padding=1)
         return forms.split_pixels(y, pixels)
 
     return convolve
@@ -38,21 +38,21 @@ def _joined(pixels: int) -> Callable[[Tensor, Tensor], Tensor]:
 
 # Layer, name, how it is computed from its input and its weight, and that weight from the layer's own.
 FORMS: list[Form] = [
-    ("3x3", "plain", lambda x, w: functional.conv2d(x, w, padding=1), lambda w: w),
+    ("3x3", "plain", lambda x, w: conv2d(x, w, padding=1), lambda w: w),
     ("3x3", "pairs", _joined(2), forms.pairs_weight),
     ("3x3", "quads", _joined(4), forms.quads_weight),
-    ("up", "transposed", lambda x, w: functional.conv_transpose2d(x, w, stride=2, padding=1), forms.transposed_weight),
-    ("up", "phases", lambda x, w: functional.conv2d(x, w, padding=1), forms.phases_weight),
-    ("down", "strided", lambda x, w: functional.conv2d(x, w, stride=2, padding=1), forms.strided_weight),
+    ("up", "transposed", lambda x, w: conv_transpose2d(x, w, stride=2, padding=1), forms.transposed_weight),
+    ("up", "phases", lambda x, w: conv2d(x, w, padding=1), forms.phases_weight),
+    ("down", "strided", lambda x, w: conv2d(x, w, stride=2, padding=1), forms.strided_weight),
     (
         "down",
         "strided pairs",
-        lambda x, w: functional.conv2d(forms.join_pixels(x, 2), w, stride=(2, 1), padding=1),
+        lambda x, w: conv2d(forms.join_pixels(x, 2), w, stride=(2, 1), padding=1),
         forms.strided_weight_of_pairs,
     ),
-    ("to RGB", "1x1", functional.conv2d, lambda w: w),
+    ("to RGB", "1x1", conv2d, lambda w: w),
     ("to RGB", "product", ImageOfFeatures.apply, lambda w: w.flatten(1)),
-    ("from RGB", "1x1", functional.conv2d, lambda w: w),
+    ("from RGB", "1x1", conv2d, lambda w: w),
     ("from RGB", "product", FeaturesOfImage.apply, lambda w: w.flatten(1).t()),
 ]
 

@@ -80,7 +80,7 @@ Arguments& operator>>(Arguments& a, BiasAct& op) {
 }
 
 void read(Arguments& a, BiasActForward& f) { a >> f.op >> f.x >> f.y; }
-void read(Arguments& a, BiasActBackward& f) { a >> f.op >> f.dy >> f.x >> f.y >> f.dx; }
+void read(Arguments& a, BiasActBackward& f) { a >> f.op >> f.dy >> f.x >> f.y >> f.dx >> f.db_partials; }
 void read(Arguments& a, BiasActSecond& f) { a >> f.op >> f.ddx >> f.dy >> f.x >> f.y >> f.d2x; }
 
 void read(Arguments& a, PhiloxNormal& p) { a >> p.n >> p.size >> p.seeds >> p.y; }
@@ -136,14 +136,15 @@ void bind_cpu(py::module_ m) {
 }
 
 #ifdef STYLEGAN_FAST_WITH_CUDA
+// A size that the caller needs beforehand: bytes of workspace, rows of partial sums.
 template <class Struct>
-void def_workspace(py::module_& m, const char* name, int64_t (*bytes)(const Struct&)) {
-  m.def(name, [bytes](const py::args& values) {
+void def_size(py::module_& m, const char* name, int64_t (*size)(const Struct&)) {
+  m.def(name, [size](const py::args& values) {
     Arguments arguments(values);
     Struct fields{};
     read(arguments, fields);
     arguments.end();
-    return bytes(fields);
+    return size(fields);
   });
 }
 
@@ -156,8 +157,9 @@ int version(cudaError_t (*get)(int*)) {
 void bind_cuda(py::module_ m) {
   m.def("driver_version", [] { return version(cudaDriverGetVersion); });
   m.def("runtime_version", [] { return version(cudaRuntimeGetVersion); });
-  def_workspace(m, "adain_forward_workspace", &cuda::adain_forward_workspace);
-  def_workspace(m, "adain_backward_workspace", &cuda::adain_backward_workspace);
+  def_size(m, "adain_forward_workspace", &cuda::adain_forward_workspace);
+  def_size(m, "adain_backward_workspace", &cuda::adain_backward_workspace);
+  def_size(m, "bias_act_backward_partials", &cuda::bias_act_backward_partials);
   def(m, "adain_forward", &cuda::adain_forward);
   def(m, "adain_backward", &cuda::adain_backward);
   def(m, "philox_normal", &cuda::philox_normal);

@@ -61,9 +61,10 @@ def saved_bytes(work: Work) -> int | None:
 
     def keep(tensor: Tensor) -> Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
+        # Kept with its history, a result that its own graph saves would hold that graph, and itself, for ever.
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        y = work.function(*work.inputs.arguments[0])
+        y = work.function(*work.arguments[0])
     del y
     return sum(kept.values())

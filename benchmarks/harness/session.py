@@ -18,7 +18,7 @@ from harness.memory import peak_bytes, saved_bytes
 from harness.providers import functions_of
 from harness.shapes import bytes_moved, bytes_of
 from harness.timing import Clock, Effort, clock_of, fastest, measure
-from harness.work import Work, copy_works, disagreements, draw_inputs, sets_beyond
+from harness.work import Work, copies_of, disagreements, draw_inputs, sets_beyond
 from stylegan_fast.errors import UserError
 from stylegan_fast.ops.library import use_backend
 from stylegan_fast.version import __version__
@@ -89,7 +89,8 @@ def measure_shape(session: Session, name: str, case: Case, resolution: int) -> l
                 works[provider] = work
         _check_agreement(works, setting, name)
         memory = {provider: (peak_bytes(w, setting.device), saved_bytes(w)) for provider, w in works.items()}
-        copies = copy_works(inputs, y_shape, setting)
+        in_place, fresh = copies_of(inputs, y_shape, setting)
+        copies = dict(zip(COPIES, (fastest(in_place, setting.device), fresh), strict=True))
         timings = measure(
             {label: _clock(label, work, setting) for label, work in {**works, **copies}.items()}, session.effort
         )
@@ -123,7 +124,7 @@ def measure_shape(session: Session, name: str, case: Case, resolution: int) -> l
                 "x_bytes": x_bytes,
             }
         )
-    del works, copies, inputs
+    del works, copies, in_place, fresh, inputs
     gc.collect()
     if setting.device.type == "cuda":
         torch.cuda.empty_cache()

@@ -33,7 +33,7 @@ Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
     using T = decltype(zero);
     return in_two_passes<acc_t<T>>(
-        entry, p, grid.splits, sums, stream,
+        entry, p, {grid.splits, grid.splits}, sums, stream,
         [&](const PlaneSums& to) {
           return launch(entry, adain_backward_sums<T, columns()>, shape, stream, p, grid, to);
         },
@@ -50,7 +50,7 @@ Status slab_split_backward(const char* entry, const AdaINBackward& p, const Plan
   return with_fast_dtype(entry, p.op, [&](auto zero) {
     using T = decltype(zero);
     return in_two_passes<acc_t<T>>(
-        entry, p, grid.splits, sums, stream,
+        entry, p, {grid.splits, grid.splits}, sums, stream,
         [&](const PlaneSums& to) {
           return launch(entry, adain_slab_backward_sums<T>, shape, stream, p, grid, lanes, to);
         },
@@ -66,7 +66,7 @@ Status vector_split_backward(const char* entry, const AdaINBackward& p, const Pl
   return with_fast_dtype(entry, p.op, [&](auto zero) {
     using T = decltype(zero);
     return in_two_passes<acc_t<T>>(
-        entry, p, grid.splits, sums, stream,
+        entry, p, {grid.splits, grid.splits}, sums, stream,
         [&](const PlaneSums& to) {
           return launch(entry, adain_vector_backward_sums<T>, shape, stream, p, grid, to);
         },

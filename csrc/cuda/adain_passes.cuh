@@ -19,24 +19,29 @@ Status in_two_passes(const char* entry, const AdaINForward& p, int64_t splits, v
   return status == Status::ok ? apply() : status;
 }
 
+// Into how many slices the two passes of the backward cut a plane.
+struct BackwardSplits {
+  int64_t sums, apply;
+};
+
 // The sums of dz and dz * normalised, then dx with those of dt and dt * noise; merged where a plane is several slices.
 // sums_pass(to), apply_pass(to): the kernels, which write their sums to `to`.
 template <typename A, typename SumsPass, typename ApplyPass>
-Status in_two_passes(const char* entry, const AdaINBackward& p, int64_t splits, const PlaneSums& sums, void* stream,
-                     SumsPass sums_pass, ApplyPass apply_pass) {
+Status in_two_passes(const char* entry, const AdaINBackward& p, const BackwardSplits& splits, const PlaneSums& sums,
+                     void* stream, SumsPass sums_pass, ApplyPass apply_pass) {
   const int64_t planes = p.op.n * p.op.c;
   A* const workspace = static_cast<A*>(p.workspace);
   const PlaneSums parameters{p.dbias, p.dnoise_strength};
-  const PlaneSums partials{workspace + 2 * planes, workspace + (2 + splits) * planes};
-  const bool split = splits > 1, wants_parameters = p.dbias || p.dnoise_strength;
-  const auto merge = [&](const PlaneSums& to) {
-    return launch(entry, adain_merge_sums<A>, merge_shape(planes, splits), stream, partials, splits, planes, to);
+  const PlaneSums partials{workspace + 2 * planes, workspace + (2 + std::max(splits.sums, splits.apply)) * planes};
+  const bool wants_parameters = p.dbias || p.dnoise_strength;
+  const auto merge = [&](int64_t slices, const PlaneSums& to) {
+    return launch(entry, adain_merge_sums<A>, merge_shape(planes, slices), stream, partials, slices, planes, to);
   };
-  Status status = sums_pass(split ? partials : sums);
-  if (status == Status::ok && split) status = merge(sums);
+  Status status = sums_pass(splits.sums > 1 ? partials : sums);
+  if (status == Status::ok && splits.sums > 1) status = merge(splits.sums, sums);
   if (status == Status::ok && (p.dx || wants_parameters))
-    status = apply_pass(split && wants_parameters ? partials : parameters);
-  if (status == Status::ok && split && wants_parameters) status = merge(parameters);
+    status = apply_pass(splits.apply > 1 && wants_parameters ? partials : parameters);
+  if (status == Status::ok && splits.apply > 1 && wants_parameters) status = merge(splits.apply, parameters);
   return status;
 }
 

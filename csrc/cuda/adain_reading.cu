@@ -9,7 +9,8 @@ namespace {
 ReadingGrid forward_grid(const AdaIN& op) { return reading_grid_of(op, strip_rows, 0); }
 
 AdaINTier tier_of(const AdaINForward& p) {
-  return choose_reading(p.op, aligned16({p.op.phases ? nullptr : p.op.x, p.y, p.op.noise}), [] {
+  const bool aligned = aligned16({x_to_align(p.op, p.op.x), p.y, p.op.noise});
+  return choose_reading(p.op, aligned, [] {
     return largest_cluster_fits<adain_reading_cluster<float, true>>(cluster_tier_blocks, cluster_tier_threads);
   });
 }
@@ -26,16 +27,38 @@ Status split_forward(const char* entry, const AdaINForward& p, void* stream) {
   });
 }
 
+Status slab_forward(const char* entry, const AdaINForward& p, void* stream) {
+  const ReadingSlabGrid grid = reading_slab_grid_of(p.op);
+  const LaunchShape shape = reading_slab_shape_of(p.op, grid);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    return in_two_passes<acc_t<T>>(
+        entry, p, grid.splits, stream,
+        [&](void* to) { return launch(entry, adain_reading_slab_stats<T>, shape, stream, p, grid, to); },
+        [&] { return launch(entry, adain_reading_slab_apply<T>, shape, stream, p, grid); });
+  });
+}
+
+// Slices of a plane; 0 where it is held in registers.
+int64_t splits_of(const AdaINForward& p) {
+  switch (tier_of(p)) {
+    case AdaINTier::split: return forward_grid(p.op).planes.splits;
+    case AdaINTier::slab_split: return reading_slab_grid_of(p.op).splits;
+    default: return 0;
+  }
+}
+
 }  // namespace
 
 int64_t reading_forward_workspace(const AdaINForward& p) {
-  const int64_t splits = forward_grid(p.op).planes.splits;
-  return tier_of(p) != AdaINTier::split || splits == 1 ? 0 : 3 * splits * p.op.n * p.op.c * acc_bytes(p.op);
+  const int64_t splits = splits_of(p);
+  return splits > 1 ? 3 * splits * p.op.n * p.op.c * acc_bytes(p.op) : 0;
 }
 
 Status reading_forward(const char* entry, const AdaINForward& p, void* stream) {
   const AdaINTier tier = tier_of(p);
   if (tier == AdaINTier::split) return split_forward(entry, p, stream);
+  if (tier == AdaINTier::slab_split) return slab_forward(entry, p, stream);
   return with_reading(entry, p.op, [&](auto zero, auto phases) {
     using T = decltype(zero);
     const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;

@@ -34,7 +34,7 @@ Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
     using T = decltype(zero);
     return in_two_passes<acc_t<T>>(
-        entry, p, grid.planes.splits, sums, stream,
+        entry, p, {grid.planes.splits, grid.planes.splits}, sums, stream,
         [&](const PlaneSums& to) {
           return launch(entry, adain_reading_backward_sums<T, columns()>, reading_shape_of(p.op, grid), stream, p, grid,
                         to);
@@ -46,10 +46,26 @@ Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums
   });
 }
 
+Status slab_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
+  const ReadingSlabGrid grid = reading_slab_grid_of(p.op);
+  const ReadingTileGrid tiles = reading_tile_grid_of(p.op);
+  const LaunchShape shape = reading_slab_shape_of(p.op, grid), tile_shape = reading_tile_shape_of(p.op, tiles);
+  return with_fast_dtype(entry, p.op, [&](auto zero) {
+    using T = decltype(zero);
+    return in_two_passes<acc_t<T>>(
+        entry, p, {grid.splits, tiles.splits}, sums, stream,
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_reading_slab_backward_sums<T>, shape, stream, p, grid, to);
+        },
+        [&](const PlaneSums& to) {
+          return launch(entry, adain_reading_slab_backward_apply<T>, tile_shape, stream, p, tiles, sums, to);
+        });
+  });
+}
+
 // A block keeps dt of a plane in shared memory, and not every device has more than 48 KB.
 AdaINTier tier_of(const AdaINBackward& p) {
-  const bool phases = p.op.phases;
-  const bool aligned = aligned16({phases ? nullptr : p.op.x, phases ? nullptr : p.dx, p.dy, p.op.noise});
+  const bool aligned = aligned16({x_to_align(p.op, p.op.x), x_to_align(p.op, p.dx), p.dy, p.op.noise});
   const AdaINTier tier = choose_reading(p.op, aligned, [] {
     return largest_cluster_fits<adain_reading_cluster_backward<float, true>>(cluster_tier_blocks,
                                                                              cluster_tier_backward_threads);
@@ -86,8 +102,11 @@ TileCut dnoise_cut(const AdaIN& op) {
 
 // As adain_backward_workspace.
 int64_t reading_backward_workspace(const AdaINBackward& p) {
-  if (tier_of(p) != AdaINTier::split) return 0;
-  const int64_t splits = backward_grid(p.op).planes.splits;
+  const AdaINTier tier = tier_of(p);
+  if (tier != AdaINTier::split && tier != AdaINTier::slab_split) return 0;
+  const int64_t splits = tier == AdaINTier::split ? backward_grid(p.op).planes.splits
+                                                  : std::max(reading_slab_grid_of(p.op).splits,
+                                                             reading_tile_grid_of(p.op).splits);
   return 2 * (splits == 1 ? 1 : splits + 1) * p.op.n * p.op.c * acc_bytes(p.op);
 }
 
@@ -95,12 +114,12 @@ Status reading_backward(const char* entry, const AdaINBackward& p, void* stream)
   const AdaINTier tier = tier_of(p);
   PlaneSums sums{p.dshift, p.dscale};  // both are there where dnoise is wanted
   Status status;
-  if (tier == AdaINTier::split) {
+  if (tier == AdaINTier::split || tier == AdaINTier::slab_split) {
     if (!p.workspace) return fail(Status::invalid_argument, "%s: workspace is null", entry);
     char* const own = static_cast<char*>(p.workspace);
     if (!sums.first) sums.first = own;
     if (!sums.second) sums.second = own + p.op.n * p.op.c * acc_bytes(p.op);
-    status = split_backward(entry, p, sums, stream);
+    status = tier == AdaINTier::split ? split_backward(entry, p, sums, stream) : slab_backward(entry, p, sums, stream);
   } else {
     status = resident_backward(entry, p, tier, stream);
   }

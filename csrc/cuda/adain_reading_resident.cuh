@@ -69,7 +69,7 @@ class PlaneThrough {
     return v;
   }
 
-  __device__ __forceinline__ float value(const V& fetched, int i) const { return fetched.element[i]; }
+  __device__ __forceinline__ float value(const V& fetched, int i) const { return fetched[i]; }
 
  protected:
   // As Reader::row(i) + Reader::pixel(j).
@@ -98,7 +98,7 @@ class PlaneThrough {
       const Pack<T, width> pack = *reinterpret_cast<const Pack<T, width>*>(from);
       u[0] = has_left ? to_acc(from[-1]) : 0.0f;
 #pragma unroll
-      for (int k = 0; k < width; ++k) u[1 + k] = to_acc(pack.element[k]);
+      for (int k = 0; k < width; ++k) u[1 + k] = pack[k];
       u[width + 1] = has_right ? to_acc(from[width]) : 0.0f;
     }
   }

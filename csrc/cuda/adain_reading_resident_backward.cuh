@@ -92,9 +92,9 @@ struct BackwardThrough {
       if (i < 0 || i >= h_) return;
       const int first = (i * w_ + j) / 4;
       float u[width + 2];
-      u[0] = j > 0 ? dt_.read(first - 1).element[3] : 0.0f;
+      u[0] = j > 0 ? dt_.read(first - 1)[3] : 0.0f;
       read_dt(first, u + 1);
-      u[width + 1] = j + width < w_ ? dt_.read(first + width / 4).element[0] : 0.0f;
+      u[width + 1] = j + width < w_ ? dt_.read(first + width / 4)[0] : 0.0f;
 #pragma unroll
       for (int k = 0; k < width; ++k) sums[k] = blur_of(u[k], u[k + 1], u[k + 2]);
     }
@@ -104,7 +104,7 @@ struct BackwardThrough {
       for (int quad = 0; quad < width / 4; ++quad) {
         const Quad read = dt_.read(first + quad);
 #pragma unroll
-        for (int k = 0; k < 4; ++k) values[4 * quad + k] = read.element[k];
+        for (int k = 0; k < 4; ++k) values[4 * quad + k] = read[k];
       }
     }
 
@@ -129,10 +129,7 @@ struct BackwardThrough {
           odd[k + 1] = from_acc<T>(du[2 * k + 1]);
         }
       } else {
-        Pack<T, width> pack;
-#pragma unroll
-        for (int k = 0; k < width; ++k) pack.element[k] = from_acc<T>(du[k]);
-        *reinterpret_cast<Pack<T, width>*>(dx_ + Base::row(i) + j) = pack;
+        *reinterpret_cast<Pack<T, width>*>(dx_ + Base::row(i) + j) = Pack<T, width>::of(du);
       }
     }
 

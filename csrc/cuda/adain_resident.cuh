@@ -76,12 +76,9 @@ struct AsItLies {
           dx_(dx && live ? static_cast<T*>(dx) + int64_t(plane) * int(op.h * op.w) : nullptr) {}
     __device__ __forceinline__ acc_t<T> first() const { return to_acc(x_[0]); }
     __device__ __forceinline__ V fetch(int pixel) const { return *reinterpret_cast<const V*>(x_ + pixel); }
-    __device__ __forceinline__ acc_t<T> value(const V& fetched, int i) const { return to_acc(fetched.element[i]); }
+    __device__ __forceinline__ acc_t<T> value(const V& fetched, int i) const { return fetched[i]; }
     __device__ __forceinline__ void put(int pixel, const acc_t<T>* dt) const {
-      V v;
-#pragma unroll
-      for (int i = 0; i < width; ++i) v.element[i] = from_acc<T>(dt[i]);
-      if (dx_) *reinterpret_cast<V*>(dx_ + pixel) = v;
+      if (dx_) *reinterpret_cast<V*>(dx_ + pixel) = V::of(dt);
     }
     template <typename Team>
     __device__ __forceinline__ void flush(const Team&) const {}
@@ -140,11 +137,10 @@ __device__ __forceinline__ void resident_forward(const AdaINForward& p, Team tea
     if (team.leads()) write_statistics(p, plane, mean, rstd);
     const Style<A> style(p.op, mean, rstd, n, c);
     for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
-      V v;
+      A z[width];
 #pragma unroll
-      for (int i = 0; i < width; ++i)
-        v.element[i] = from_acc<T>(channel.output(style.z(style.normalised(value[k][i]))));
-      *reinterpret_cast<V*>(y + pixel) = v;
+      for (int i = 0; i < width; ++i) z[i] = channel.output(style.z(style.normalised(value[k][i])));
+      *reinterpret_cast<V*>(y + pixel) = V::of(z);
     });
   }
   team.finish();
@@ -191,7 +187,7 @@ __device__ __forceinline__ void resident_backward(const AdaINBackward& p, Team t
 #pragma unroll
       for (int i = 0; i < width; ++i) {
         const PixelGradient<A> gradient(channel, style, channel.t(source.value(x_pack, i), noises[i]), pivot,
-                                        to_acc(dy_pack.element[i]));
+                                        dy_pack[i]);
         normalised[k][i] = gradient.normalised;
         dz[k][i] = gradient.dz;
         negative |= unsigned(gradient.negative) << (k * width + i);

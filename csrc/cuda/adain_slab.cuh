@@ -53,7 +53,7 @@ struct Channels {
 #pragma unroll
     for (int i = 0; i < slab_width; ++i) {
       channel[i] = Channel<A>(op, strength[i], bias[i]);
-      pivot[i] = channel[i].activation(channel[i].t(to_acc(first.element[i]), first_noise));
+      pivot[i] = channel[i].activation(channel[i].t(first[i], first_noise));
     }
   }
 
@@ -68,7 +68,7 @@ struct Channels {
 
   // Of channel i: the activation less the pivot.
   __device__ __forceinline__ A from_pivot(const V& x, A noise, int i) const {
-    return channel[i].activation(channel[i].t(to_acc(x.element[i]), noise)) - pivot[i];
+    return channel[i].activation(channel[i].t(x[i], noise)) - pivot[i];
   }
 };
 
@@ -106,8 +106,8 @@ __device__ __forceinline__ PixelGradient<acc_t<T>> gradient_of(const Channels<T>
                                                                const Styles<acc_t<T>>& styles,
                                                                const Pack<T, slab_width>& x,
                                                                const Pack<T, slab_width>& dy, acc_t<T> noise, int i) {
-  return {channels.channel[i], styles.style[i], channels.channel[i].t(to_acc(x.element[i]), noise), channels.pivot[i],
-          to_acc(dy.element[i])};
+  return {channels.channel[i], styles.style[i], channels.channel[i].t(x[i], noise), channels.pivot[i],
+          dy[i]};
 }
 
 // Combines over the threads of a warp with the same channels; its first `lanes` lanes hold the results.

@@ -116,13 +116,11 @@ __device__ __forceinline__ void slab_resident_forward(const AdaINForward& p, con
     }
 #pragma unroll
     for (int k = 0; k < packs; ++k) {
-      V v;
+      A y[slab_width];
 #pragma unroll
-      for (int i = 0; i < slab_width; ++i) {
-        const A z = styles.style[i].z(styles.style[i].normalised(value[k][i]));
-        v.element[i] = from_acc<T>(channels.channel[i].output(z));
-      }
-      slab.write(p.op, p.y, k, v);
+      for (int i = 0; i < slab_width; ++i)
+        y[i] = channels.channel[i].output(styles.style[i].z(styles.style[i].normalised(value[k][i])));
+      slab.write(p.op, p.y, k, V::of(y));
     }
   }
   team.finish();
@@ -167,18 +165,18 @@ __device__ __forceinline__ void slab_resident_backward(const AdaINBackward& p, c
     for (int k = 0; k < packs; ++k) {
       compute_anew(x[k]), compute_anew(dy[k]);
       const A noise = slab.has(k) ? channels.noise_at(slab.pixel(k)) : A(0);
-      V dx;
+      A dx[slab_width];
 #pragma unroll
       for (int i = 0; i < slab_width; ++i) {
         const PixelGradient<A> gradient = gradient_of(channels, styles, x[k], dy[k], noise, i);
         const A dt = dt_of(channels.channel[i], styles.style[i], gradient.normalised, gradient.dz, gradient.negative,
                            sums.value[2 * i], sums.value[2 * i + 1]);
-        dx.element[i] = from_acc<T>(dt);
+        dx[i] = dt;
         if (!slab.has(k)) continue;
         totals.value[2 * i] += dt;
         totals.value[2 * i + 1] += dt * noise;
       }
-      if (p.dx) slab.write(p.op, p.dx, k, dx);
+      if (p.dx) slab.write(p.op, p.dx, k, V::of(dx));
     }
     if (!p.dbias && !p.dnoise_strength) continue;
     totals = team.sum(totals, grid.lanes);

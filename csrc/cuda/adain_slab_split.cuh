@@ -17,25 +17,26 @@ constexpr int slab_blocks = 2;
 template <typename T>
 constexpr int slab_batch = 64 / int(sizeof(T) * slab_width);
 
-// A block visits a place, then next(), until it is no longer inside(); its threads agree on that. A thread works at
-// channels c() .. c() + 4 of sample n(), at count() pixels: first(), first() + step(), ... Slabs are walked first,
-// so that blocks which run together read what lies together. Planes are counted in 32 bits (most_resident_planes), and
-// so are the pixels of a slice: 2048 slices of 2^31 are beyond any memory.
+// A block visits a piece of work, then next(), until it is no longer inside(); its threads agree on that. A piece is the
+// split()th part of the pixels of a slab; a thread works at channels c() .. c() + 4 of sample n(). Slabs are walked
+// first, so that blocks which run together read what lies together. Planes are counted in 32 bits
+// (most_resident_planes).
 template <bool reverse>
-class SlabPlace {
+class SlabWalk {
  public:
-  __device__ __forceinline__ SlabPlace(const AdaIN& op, const AdaINGrid& grid, int lanes)
-      : op_(op), grid_(grid), lanes_(lanes), row_(blockIdx.z), split_(blockIdx.y), slab_(blockIdx.x) {}
+  __device__ __forceinline__ SlabWalk(const AdaIN& op, int slabs, int splits, int lanes)
+      : op_(op), slabs_(slabs), splits_(splits), lanes_(lanes), row_(blockIdx.z), split_(blockIdx.y),
+        slab_(blockIdx.x) {}
 
   __device__ __forceinline__ bool inside() const { return row_ < int(op_.n); }
 
   __device__ __forceinline__ void next() {
     slab_ += int(gridDim.x);
-    if (slab_ >= int(grid_.slabs)) {
+    if (slab_ >= slabs_) {
       slab_ = int(blockIdx.x);
       split_ += int(gridDim.y);
     }
-    if (split_ >= int(grid_.splits)) {
+    if (split_ >= splits_) {
       split_ = int(blockIdx.y);
       row_ += int(gridDim.z);
     }
@@ -43,14 +44,10 @@ class SlabPlace {
 
   __device__ __forceinline__ int n() const { return reverse ? int(op_.n) - 1 - row_ : row_; }
   __device__ __forceinline__ int c() const { return slab() * columns() + int(threadIdx.x) % lanes_ * slab_width; }
-  __device__ __forceinline__ int64_t first() const { return split() * grid_.slice + int(threadIdx.x) / lanes_; }
-  __device__ __forceinline__ int step() const { return slab_threads / lanes_; }
-
-  __device__ __forceinline__ int count() const {
-    const int64_t left = op_.h * op_.w - split() * grid_.slice;
-    const int mine = int(threadIdx.x) / lanes_, pixels = int(left < grid_.slice ? left : grid_.slice);
-    return c() < int(op_.c) && mine < pixels ? (pixels - mine + step() - 1) / step() : 0;
-  }
+  __device__ __forceinline__ int split() const { return reverse ? splits_ - 1 - split_ : split_; }
+  // Which of the threads with the same channels.
+  __device__ __forceinline__ int worker() const { return int(threadIdx.x) / lanes_; }
+  __device__ __forceinline__ bool live() const { return c() < int(op_.c); }
 
   // The slab's channels, each of which has a thread that writes what slab_reduce() found for it, to [splits, N*C].
   __device__ __forceinline__ bool writes() const {
@@ -60,23 +57,48 @@ class SlabPlace {
     return (int64_t(split()) * op_.n + n()) * op_.c + slab() * columns() + int(threadIdx.x);
   }
 
- private:
+ protected:
   const AdaIN& op_;
-  const AdaINGrid& grid_;
-  int lanes_, row_, split_, slab_;
+  const int slabs_, splits_, lanes_;
+
+ private:
+  int row_, split_, slab_;
 
   __device__ __forceinline__ int columns() const { return lanes_ * slab_width; }
-  __device__ __forceinline__ int split() const { return reverse ? int(grid_.splits) - 1 - split_ : split_; }
-  __device__ __forceinline__ int slab() const { return reverse ? int(grid_.slabs) - 1 - slab_ : slab_; }
+  __device__ __forceinline__ int slab() const { return reverse ? slabs_ - 1 - slab_ : slab_; }
+};
+
+// Pieces that are slices of `slice` neighbouring pixels. A thread works at count() of them: first(), first() + step(),
+// ... The pixels of a slice are counted in 32 bits, too: 2048 slices of 2^31 are beyond any memory.
+template <bool reverse>
+class SlabPlace : public SlabWalk<reverse> {
+  using Walk = SlabWalk<reverse>;
+
+ public:
+  __device__ __forceinline__ SlabPlace(const AdaIN& op, const AdaINGrid& grid, int lanes)
+      : Walk(op, int(grid.slabs), int(grid.splits), lanes), slice_(grid.slice) {}
+
+  __device__ __forceinline__ int64_t first() const { return Walk::split() * slice_ + Walk::worker(); }
+  __device__ __forceinline__ int step() const { return slab_threads / Walk::lanes_; }
+
+  __device__ __forceinline__ int count() const {
+    const int64_t left = Walk::op_.h * Walk::op_.w - Walk::split() * slice_;
+    const int mine = Walk::worker(), pixels = int(left < slice_ ? left : slice_);
+    return Walk::live() && mine < pixels ? (pixels - mine + step() - 1) / step() : 0;
+  }
+
+ private:
+  const int64_t slice_;
 };
 
 // Combines over a block the results of the threads with the same channels. Thread i, below the slab's number of
 // channels, returns the one of channel i. All threads of the block call it.
-template <typename T, typename V>
+template <typename T, int most_warps = max_warps, typename V>
 __device__ __forceinline__ auto slab_reduce(V v, int lanes) {
   using S = std::decay_t<decltype(of_channel(v, 0))>;
-  SHARED(S, slots, max_warps * slab_channels<T>);
+  SHARED(S, slots, most_warps * slab_channels<T>);
   const int lane = int(threadIdx.x) % warp_size, warp = int(threadIdx.x) / warp_size, columns = lanes * slab_width;
+  const int warps = int(blockDim.x) / warp_size;
   v = reduce_pixels_of_warp(v, lanes);
   if (lane < lanes) {
 #pragma unroll
@@ -86,7 +108,7 @@ __device__ __forceinline__ auto slab_reduce(V v, int lanes) {
   S total{};
   if (int(threadIdx.x) < columns) {
     total = slots[threadIdx.x];
-    for (int w = 1; w < max_warps; ++w) total = combine(total, S(slots[w * columns + int(threadIdx.x)]));
+    for (int w = 1; w < warps; ++w) total = combine(total, S(slots[w * columns + int(threadIdx.x)]));
   }
   __syncthreads();  // the slots may be written again
   return total;
@@ -130,10 +152,46 @@ __device__ __forceinline__ Moments<A> of_channel(const ChannelMoments<A>& v, int
   return {v.count, v.mean[i], v.m2[i]};
 }
 
-// Moments of this thread's pixels, relative to the pivot: a batch is summed in two passes in registers, then merged.
+// Of the first `count` values of a batch, in two passes in registers.
+template <int batch, typename A>
+__device__ __forceinline__ ChannelMoments<A> batch_moments(const A (&value)[batch][slab_width], int count) {
+  ChannelMoments<A> moments{};
+  moments.count = count < batch ? A(count) : A(batch);
+  const A share = count < batch ? A(1) / A(count) : A(1) / A(batch);
+#pragma unroll
+  for (int i = 0; i < slab_width; ++i) {
+    A sum = A(0);
+#pragma unroll
+    for (int k = 0; k < batch; ++k)
+      if (k < count) sum += value[k][i];
+    moments.mean[i] = sum * share;
+#pragma unroll
+    for (int k = 0; k < batch; ++k) {
+      const A deviation = value[k][i] - moments.mean[i];
+      if (k < count) moments.m2[i] += deviation * deviation;
+    }
+  }
+  return moments;
+}
+
+// Reads `batch` of a thread's pixels, of which `left` are left: beyond them the last one again, because a branch around
+// each would make one load wait for the other.
+template <int batch, typename T>
+__device__ __forceinline__ void read_pixels(const Channels<T>& channels, const void* tensor, int64_t at, int64_t hop,
+                                            int left, Pack<T, slab_width>* raw) {
+#pragma unroll
+  for (int k = 0; k < batch; ++k) raw[k] = channels.read(tensor, at + (k < left ? k : left - 1) * hop);
+}
+template <int batch, typename T>
+__device__ __forceinline__ void read_noise(const Channels<T>& channels, int64_t pixel, int64_t step, int left,
+                                           acc_t<T>* noise) {
+#pragma unroll
+  for (int k = 0; k < batch; ++k) noise[k] = channels.noise_at(pixel + (k < left ? k : left - 1) * step);
+}
+
+// Moments of this thread's pixels, relative to the pivot, batch by batch.
 template <typename T>
-__device__ __forceinline__ ChannelMoments<acc_t<T>> moments_of(const AdaIN& op,
-                                                                      const SlabPlace<false>& place) {
+__device__ __forceinline__ ChannelMoments<acc_t<T>> moments_of(const AdaIN& op, const SlabPlace<false>& place) {
   using A = acc_t<T>;
   const Channels<T> channels(op, place.n(), place.c());
   const int64_t step = place.step(), hop = step * op.c;
@@ -143,36 +201,14 @@ __device__ __forceinline__ ChannelMoments<acc_t<T>> moments_of(const AdaIN& op,
   for (int left = place.count(); left > 0; left -= batch, pixel += batch * step, at += batch * hop) {
     Pack<T, slab_width> raw[batch];
     A noise[batch], value[batch][slab_width];
-    ChannelMoments<A> moments{};
+    read_pixels<batch>(channels, op.x, at, hop, left, raw);
+    read_noise<batch>(channels, pixel, step, left, noise);
 #pragma unroll
     for (int k = 0; k < batch; ++k) {
-      if (k >= left) continue;
-      raw[k] = channels.read(op.x, at + k * hop);
-      noise[k] = channels.noise_at(pixel + k * step);
-      moments.count += A(1);
+#pragma unroll
+      for (int i = 0; i < slab_width; ++i) value[k][i] = channels.from_pivot(raw[k], noise[k], i);
     }
-#pragma unroll
-    for (int k = 0; k < batch; ++k) {
-      if (k >= left) continue;
-#pragma unroll
-      for (int i = 0; i < slab_width; ++i) {
-        value[k][i] = channels.from_pivot(raw[k], noise[k], i);
-        moments.mean[i] += value[k][i];  // the sum, as yet
-      }
-    }
-    const A share = A(1) / moments.count;
-#pragma unroll
-    for (int i = 0; i < slab_width; ++i) moments.mean[i] *= share;
-#pragma unroll
-    for (int k = 0; k < batch; ++k) {
-      if (k >= left) continue;
-#pragma unroll
-      for (int i = 0; i < slab_width; ++i) {
-        const A deviation = value[k][i] - moments.mean[i];
-        moments.m2[i] += deviation * deviation;
-      }
-    }
-    total = combine(total, moments);
+    total = combine(total, batch_moments(value, left));
   }
   return total;
 }
@@ -206,22 +242,17 @@ __global__ void __launch_bounds__(slab_threads, slab_blocks)
     for (int left = place.count(); left > 0; left -= batch, pixel += batch * step, at += batch * hop) {
       Pack<T, slab_width> raw[batch];
       A noise[batch];
+      read_pixels<batch>(channels, p.op.x, at, hop, left, raw);
+      read_noise<batch>(channels, pixel, step, left, noise);
 #pragma unroll
       for (int k = 0; k < batch; ++k) {
-        if (k >= left) continue;
-        raw[k] = channels.read(p.op.x, at + k * hop);
-        noise[k] = channels.noise_at(pixel + k * step);
-      }
-#pragma unroll
-      for (int k = 0; k < batch; ++k) {
-        if (k >= left) continue;
+        A y[slab_width];
 #pragma unroll
         for (int i = 0; i < slab_width; ++i) {
           const Style<A>& style = styles.style[i];
-          const A z = style.z(style.normalised(channels.from_pivot(raw[k], noise[k], i)));
-          raw[k].element[i] = from_acc<T>(channels.channel[i].output(z));
+          y[i] = channels.channel[i].output(style.z(style.normalised(channels.from_pivot(raw[k], noise[k], i))));
         }
-        channels.write(p.y, at + k * hop, raw[k]);
+        if (k < left) channels.write(p.y, at + k * hop, Pack<T, slab_width>::of(y));
       }
     }
   }

@@ -8,7 +8,7 @@ namespace cuda {
 
 constexpr int slab_backward_batch = 4;  // pixels of which a thread reads x and dy before it uses the first
 
-// f(element, x, dy, noise) for each of the thread's pixels, several of them read ahead.
+// f(place in the tensor, x, dy, noise) for each of the thread's pixels, several of them read ahead.
 template <typename T, bool reverse, typename F>
 __device__ __forceinline__ void for_slab_pixels(const AdaINBackward& p, const Channels<T>& channels,
                                                 const SlabPlace<reverse>& place, F f) {
@@ -18,13 +18,9 @@ __device__ __forceinline__ void for_slab_pixels(const AdaINBackward& p, const Ch
   for (int left = place.count(); left > 0; left -= batch, pixel += batch * step, at += batch * hop) {
     Pack<T, slab_width> x[batch], dy[batch];
     acc_t<T> noise[batch];
-#pragma unroll
-    for (int k = 0; k < batch; ++k) {
-      if (k >= left) continue;
-      x[k] = channels.read(p.op.x, at + k * hop);
-      dy[k] = channels.read(p.dy, at + k * hop);
-      noise[k] = channels.noise_at(pixel + k * step);
-    }
+    read_pixels<batch>(channels, p.op.x, at, hop, left, x);
+    read_pixels<batch>(channels, p.dy, at, hop, left, dy);
+    read_noise<batch>(channels, pixel, step, left, noise);
 #pragma unroll
     for (int k = 0; k < batch; ++k)
       if (k < left) f(at + k * hop, x[k], dy[k], noise[k]);
@@ -80,17 +76,17 @@ __global__ void __launch_bounds__(slab_threads, slab_blocks)
 #pragma unroll
       for (int i = 0; i < slab_width; ++i) mean_dz[i] *= per_pixel, mean_dz_normalised[i] *= per_pixel;
       for_slab_pixels(p, channels, place, [&](int64_t at, const V& x, const V& dy, A noise) {
-        V dx;
+        A dx[slab_width];
 #pragma unroll
         for (int i = 0; i < slab_width; ++i) {
           const PixelGradient<A> gradient = gradient_of(channels, styles, x, dy, noise, i);
           const A dt = dt_of(channels.channel[i], styles.style[i], gradient.normalised, gradient.dz, gradient.negative,
                              mean_dz[i], mean_dz_normalised[i]);
-          dx.element[i] = from_acc<T>(dt);
+          dx[i] = dt;
           totals.value[2 * i] += dt;
           totals.value[2 * i + 1] += dt * noise;
         }
-        if (p.dx) channels.write(p.dx, at, dx);
+        if (p.dx) channels.write(p.dx, at, V::of(dx));
       });
     }
     if (!to.first && !to.second) continue;

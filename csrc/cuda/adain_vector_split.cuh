@@ -84,8 +84,8 @@ struct VectorPlane {
       for (int i = 0; i < width; ++i) values[i] = A(0);
     }
   }
-  __device__ __forceinline__ A from_pivot(T x, A noise) const {
-    return channel.activation(channel.t(to_acc(x), noise)) - pivot;
+  __device__ __forceinline__ A from_pivot(A x, A noise) const {
+    return channel.activation(channel.t(x, noise)) - pivot;
   }
 };
 
@@ -143,7 +143,7 @@ __device__ __forceinline__ Moments<acc_t<T>> moments_of(const AdaIN& op, const V
       plane.load_noise(first + k * vector_split_threads, noise);
 #pragma unroll
       for (int i = 0; i < width; ++i) {
-        value[k][i] = plane.from_pivot(raw[k].element[i], noise[i]);
+        value[k][i] = plane.from_pivot(raw[k][i], noise[i]);
         sum += value[k][i];
       }
       moments.count += A(width);
@@ -183,22 +183,21 @@ __global__ void __launch_bounds__(vector_split_threads, vector_split_blocks)
   for (Slice<width, true> slice(p.op, grid); slice.inside(); slice.next()) {
     const VectorPlane<T, width> plane(p.op, slice.n(), slice.c());
     const Style<A> style(p.op, p.mean, p.rstd, slice.n(), slice.c());
-    for_vectors(plane, slice, p.op.x, nullptr, [&](int64_t pack, Vec<T> v, const Vec<T>&, const A* noise) {
+    for_vectors(plane, slice, p.op.x, nullptr, [&](int64_t pack, const Vec<T>& x, const Vec<T>&, const A* noise) {
+      A y[width];
 #pragma unroll
-      for (int i = 0; i < width; ++i) {
-        const A z = style.z(style.normalised(plane.from_pivot(v.element[i], noise[i])));
-        v.element[i] = from_acc<T>(plane.channel.output(z));
-      }
-      plane.write(p.y, pack, v);
+      for (int i = 0; i < width; ++i)
+        y[i] = plane.channel.output(style.z(style.normalised(plane.from_pivot(x[i], noise[i]))));
+      plane.write(p.y, pack, Vec<T>::of(y));
     });
   }
 }
 
 template <typename T>
 __device__ __forceinline__ PixelGradient<acc_t<T>> gradient_of(const VectorPlane<T, Vec<T>::size>& plane,
-                                                               const Style<acc_t<T>>& style, T x, T dy,
-                                                               acc_t<T> noise) {
-  return {plane.channel, style, plane.channel.t(to_acc(x), noise), plane.pivot, to_acc(dy)};
+                                                               const Style<acc_t<T>>& style, acc_t<T> x,
+                                                               acc_t<T> dy, acc_t<T> noise) {
+  return {plane.channel, style, plane.channel.t(x, noise), plane.pivot, dy};
 }
 
 template <typename T>
@@ -213,7 +212,7 @@ __global__ void __launch_bounds__(vector_split_threads, vector_split_blocks)
     for_vectors(plane, slice, p.op.x, p.dy, [&](int64_t, const Vec<T>& x, const Vec<T>& dy, const A* noise) {
 #pragma unroll
       for (int i = 0; i < width; ++i) {
-        const PixelGradient<A> gradient = gradient_of(plane, style, x.element[i], dy.element[i], noise[i]);
+        const PixelGradient<A> gradient = gradient_of(plane, style, x[i], dy[i], noise[i]);
         sums.value[0] += gradient.dz;
         sums.value[1] += gradient.dz * gradient.normalised;
       }
@@ -237,17 +236,17 @@ __global__ void __launch_bounds__(vector_split_threads, vector_split_blocks)
     const A mean_dz_normalised = static_cast<const A*>(sums.second)[slice.plane()] * per_pixel;
     Sums<A, 2> totals{};
     for_vectors(plane, slice, p.op.x, p.dy, [&](int64_t pack, const Vec<T>& x, const Vec<T>& dy, const A* noise) {
-      Vec<T> dx;
+      A dx[width];
 #pragma unroll
       for (int i = 0; i < width; ++i) {
-        const PixelGradient<A> gradient = gradient_of(plane, style, x.element[i], dy.element[i], noise[i]);
+        const PixelGradient<A> gradient = gradient_of(plane, style, x[i], dy[i], noise[i]);
         const A dt = dt_of(plane.channel, style, gradient.normalised, gradient.dz, gradient.negative, mean_dz,
                            mean_dz_normalised);
-        dx.element[i] = from_acc<T>(dt);
+        dx[i] = dt;
         totals.value[0] += dt;
         totals.value[1] += dt * noise[i];
       }
-      if (p.dx) plane.write(p.dx, pack, dx);
+      if (p.dx) plane.write(p.dx, pack, Vec<T>::of(dx));
     });
     if (!to.first && !to.second) continue;
     totals = block_reduce<1>(totals);

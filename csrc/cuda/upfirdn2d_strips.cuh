@@ -34,7 +34,7 @@ __device__ __forceinline__ void load_pixels(const T* row, int first, int size, a
       Pack<T, pack> v{};
       if (first + i >= 0 && first + i < size) v = *reinterpret_cast<const Pack<T, pack>*>(row + first + i);
 #pragma unroll
-      for (int k = 0; k < pack; ++k) pixels[i + k] = to_acc(v.element[k]);
+      for (int k = 0; k < pack; ++k) pixels[i + k] = v[k];
     } else if (!within) {
       pixels[i] = first + i >= 0 && first + i < size ? to_acc(row[first + i]) : acc_t<T>(0);
     }
@@ -88,10 +88,9 @@ __global__ void __launch_bounds__(strip_threads) upfirdn2d_strips(UpFirDn2d p, S
       for (int r = 0; r < strip_rows; ++r) {
         // Whether this was the last pixel row of output row r.
         if ((r * down + taps - 1 - phase) / up != i || out_y + r >= out_h) continue;
-        Vec<T> v;
 #pragma unroll
-        for (int c = 0; c < width; ++c) v.element[c] = from_acc<T>(A(p.gain) * sums[r][c]);
-        *reinterpret_cast<Vec<T>*>(y + r * out_w) = v;
+        for (int c = 0; c < width; ++c) sums[r][c] *= A(p.gain);
+        *reinterpret_cast<Vec<T>*>(y + r * out_w) = Vec<T>::of(sums[r]);
       }
     }
   }

@@ -1,6 +1,7 @@
 // The machine, part 2: element types and 16-byte vectors.
 #pragma once
 
+#include <cstring>
 #include <initializer_list>
 
 #include "launch.cuh"
@@ -47,16 +48,124 @@ __device__ __forceinline__ float multiply(float a, float b) { return __fmul_rn(a
 __device__ __forceinline__ double multiply(double a, double b) { return __dmul_rn(a, b); }
 #endif
 
-// n elements of one load or store.
-template <typename T, int n>
+// n elements of one load or store. [i]: element i as an accumulator.
+template <typename T, int n, typename = void>
 struct alignas(n * sizeof(T)) Pack {
   static constexpr int size = n;
   T element[n];
+
+  __device__ __forceinline__ acc_t<T> operator[](int i) const { return to_acc(element[i]); }
+  __device__ __forceinline__ static Pack of(const acc_t<T>* values) {
+    Pack pack;
+#pragma unroll
+    for (int i = 0; i < n; ++i) pack.element[i] = from_acc<T>(values[i]);
+    return pack;
+  }
+};
+
+// Two 16-bit numbers in the word they lie in.
+template <typename T>
+struct Pair;
+
+#if defined(STYLEGAN_FAST_EMULATOR)
+template <typename T>
+struct Pair {
+  static float value(uint32_t word, int i) {
+    T element;
+    memcpy(&element, reinterpret_cast<const char*>(&word) + i * sizeof(T), sizeof(T));
+    return to_acc(element);
+  }
+  static uint32_t of(float low, float high) {
+    const T elements[2] = {from_acc<T>(low), from_acc<T>(high)};
+    uint32_t word;
+    memcpy(&word, elements, sizeof(word));
+    return word;
+  }
+};
+#else
+template <>
+struct Pair<__nv_bfloat16> {
+  __device__ __forceinline__ static float value(uint32_t word, int i) {
+    return __uint_as_float(i ? word & 0xffff0000u : word << 16);
+  }
+  __device__ __forceinline__ static uint32_t of(float low, float high) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    uint32_t word;
+    memcpy(&word, &pair, sizeof(word));
+    return word;
+  }
+};
+template <>
+struct Pair<__half> {
+  __device__ __forceinline__ static float value(uint32_t word, int i) {
+    __half2 pair;
+    memcpy(&pair, &word, sizeof(pair));
+    return i ? __high2float(pair) : __low2float(pair);
+  }
+  __device__ __forceinline__ static uint32_t of(float low, float high) {
+    const __half2 pair = __floats2half2_rn(low, high);
+    uint32_t word;
+    memcpy(&word, &pair, sizeof(word));
+    return word;
+  }
+};
+#endif
+
+// 16-bit numbers stay in the words they came in until they are used. Of single elements the compiler took every load
+// apart where it stood, into the same registers, so that a thread waited for one load before it began the next: on an
+// H200 bf16 took as long as fp32.
+template <typename T, int n>
+struct alignas(n * sizeof(T)) Pack<T, n, std::enable_if_t<sizeof(T) == 2 && n % 2 == 0>> {
+  static constexpr int size = n;
+  uint32_t word[n / 2];
+
+  __device__ __forceinline__ float operator[](int i) const { return Pair<T>::value(word[i / 2], i % 2); }
+  __device__ __forceinline__ static Pack of(const float* values) {
+    Pack pack;
+#pragma unroll
+    for (int i = 0; i < n; i += 2) pack.word[i / 2] = Pair<T>::of(values[i], values[i + 1]);
+    return pack;
+  }
 };
 
 // One 16-byte load or store.
 template <typename T>
 using Vec = Pack<T, int(16 / sizeof(T))>;
+
+// A pack as it lies in registers: whole words, where the compiler would move 16-bit elements one by one.
+template <typename T, int n, bool whole = n * sizeof(T) % 4 == 0>
+struct Raw {
+  alignas(n * sizeof(T)) unsigned word[n * sizeof(T) / 4];
+};
+template <typename T, int n>
+struct Raw<T, n, false> {
+  T element[n];
+};
+
+// Element i of it.
+template <typename T, int n>
+__device__ __forceinline__ acc_t<T> element_of(const Raw<T, n>& raw, int i) {
+  if constexpr (sizeof(Raw<T, n>) % 4 != 0) {
+    return to_acc(raw.element[i]);
+  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    // The upper half of a float; said like this it is one instruction.
+    const unsigned bits = i % 2 ? raw.word[i / 2] & 0xffff0000u : raw.word[i / 2] << 16;
+    float v;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+  } else {
+    T v;
+    const unsigned word = raw.word[i * sizeof(T) / 4] >> (8 * (i * sizeof(T) % 4));
+    memcpy(&v, &word, sizeof(T));
+    return to_acc(v);
+  }
+}
+
+// Values rounded to T.
+template <typename T, int n>
+__device__ __forceinline__ Pack<T, n> rounded(const acc_t<T>* values) {
+  return Pack<T, n>::of(values);
+}
 
 // Hides from the compiler how v came about. What is computed of v before and after is then computed twice, where the
 // compiler would otherwise keep all of it in registers from one pass to the next.
@@ -81,7 +190,7 @@ __device__ __forceinline__ void load_acc(const A* p, A* values) {
   for (int first = 0; first < width; first += step) {
     const auto v = *reinterpret_cast<const Pack<A, step>*>(p + first);
 #pragma unroll
-    for (int i = 0; i < step; ++i) values[first + i] = v.element[i];
+    for (int i = 0; i < step; ++i) values[first + i] = v[i];
   }
 }
 
@@ -99,7 +208,7 @@ __device__ __forceinline__ void load(const T* p, int64_t count, bool aligned, ac
   if (aligned && count >= size) {
     const Vec<T> v = *reinterpret_cast<const Vec<T>*>(p);
 #pragma unroll
-    for (int i = 0; i < size; ++i) values[i] = to_acc(v.element[i]);
+    for (int i = 0; i < size; ++i) values[i] = v[i];
   } else {
 #pragma unroll
     for (int i = 0; i < size; ++i) values[i] = i < count ? to_acc(p[i]) : acc_t<T>(0);
@@ -110,10 +219,7 @@ template <typename T>
 __device__ __forceinline__ void store(T* p, int64_t count, bool aligned, const acc_t<T>* values) {
   constexpr int size = Vec<T>::size;
   if (aligned && count >= size) {
-    Vec<T> v;
-#pragma unroll
-    for (int i = 0; i < size; ++i) v.element[i] = from_acc<T>(values[i]);
-    *reinterpret_cast<Vec<T>*>(p) = v;
+    *reinterpret_cast<Vec<T>*>(p) = Vec<T>::of(values);
   } else {
 #pragma unroll
     for (int i = 0; i < size; ++i)

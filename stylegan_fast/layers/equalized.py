@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylegan_fast.ops.bias_act import bias_act
+from stylegan_fast.ops.convolution import conv2d
 
 # Every leaky ReLU of the StyleGAN networks.
 LEAKY_SLOPE = 0.2
@@ -193,7 +194,7 @@ class EqualConv2d(_Equalized):
 
     def convolve(self, x: Tensor) -> Tensor:
         """The convolution alone, without bias and activation."""
-        return functional.conv2d(x, self.used_weight(x.dtype), stride=self.stride, padding=self.padding)
+        return conv2d(x, self.used_weight(x.dtype), stride=self.stride, padding=self.padding)
 
     def forward(self, x: Tensor) -> Tensor:
         y, bias = self.convolve(x), self.scaled_bias()

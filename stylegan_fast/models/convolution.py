@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylegan_fast.layers import Blur, EqualConv2d
+from stylegan_fast.ops.convolution import conv2d, conv_transpose2d
 
 # On CUDA, in 16 bits, channels_last. cuDNN is far from the chip's speed below 64 channels.
 # Input channels up to which so many neighbouring pixels are convolved as one: twice the multiplications, in less time.
@@ -49,7 +50,7 @@ class Conv3x3(EqualConv2d):
         if pixels == 1:
             return super().convolve(x)
         weight = self.used_weight(x.dtype, _COMPOSITIONS[pixels])
-        return split_pixels(functional.conv2d(join_pixels(x, pixels), weight, padding=1), pixels)
+        return split_pixels(conv2d(join_pixels(x, pixels), weight, padding=1), pixels)
 
 
 class UpConv2d(EqualConv2d):
@@ -65,14 +66,14 @@ class UpConv2d(EqualConv2d):
         super().__init__(in_channels, out_channels, 3, bias=False, gain=math.sqrt(2))
 
     def convolve(self, x: Tensor) -> Tensor:
-        return functional.conv_transpose2d(x, self.used_weight(x.dtype, transposed_weight), stride=2, padding=1)
+        return conv_transpose2d(x, self.used_weight(x.dtype, transposed_weight), stride=2, padding=1)
 
     def is_best_in_phases(self, x: Tensor) -> bool:
         return _is_for_tensor_cores(x) and 2 * x.shape[2] >= _PHASES_FROM
 
     def phases(self, x: Tensor) -> Tensor:
         """y as `stylegan_fast.ops.subpixel` takes it: ``[N, 4 * out_channels, H + 1, W + 1]``."""
-        return functional.conv2d(x, self.used_weight(x.dtype, phases_weight), padding=1)
+        return conv2d(x, self.used_weight(x.dtype, phases_weight), padding=1)
 
 
 class DownConv2d(EqualConv2d):
@@ -89,9 +90,9 @@ class DownConv2d(EqualConv2d):
     def convolve(self, x: Tensor) -> Tensor:
         x = self.blur(x)
         if pixels_as_one(x) == 1:
-            return functional.conv2d(x, self.used_weight(x.dtype, strided_weight), stride=2, padding=1)
+            return conv2d(x, self.used_weight(x.dtype, strided_weight), stride=2, padding=1)
         weight = self.used_weight(x.dtype, strided_weight_of_pairs)
-        return functional.conv2d(join_pixels(x, 2), weight, stride=(2, 1), padding=1)
+        return conv2d(join_pixels(x, 2), weight, stride=(2, 1), padding=1)
 
 
 def join_pixels(x: Tensor, pixels: int) -> Tensor:

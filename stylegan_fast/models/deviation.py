@@ -4,9 +4,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from stylegan_fast.layers import EqualConv2d, MinibatchStdDev
+from stylegan_fast.ops.convolution import conv2d
 
 
 class DeviationConv2d(EqualConv2d):
@@ -28,9 +28,9 @@ class DeviationConv2d(EqualConv2d):
         self.mbstd = MinibatchStdDev(group_size)
 
     def convolve(self, x: Tensor) -> Tensor:
-        taps = functional.conv2d(x.new_ones(1, 1, *x.shape[2:]), self.used_weight(x.dtype, _of_deviation), padding=1)
+        taps = conv2d(x.new_ones(1, 1, *x.shape[2:]), self.used_weight(x.dtype, _of_deviation), padding=1)
         statistic = self.mbstd.deviation(x)[:, :, None, None]
-        y = functional.conv2d(x, self.used_weight(x.dtype, _of_features), padding=1)
+        y = conv2d(x, self.used_weight(x.dtype, _of_features), padding=1)
         return y + (statistic * taps).to(y.dtype)
 
 

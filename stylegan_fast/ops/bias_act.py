@@ -92,30 +92,36 @@ class Call(NamedTuple):
     clamp: float
     backend: str
 
-    def launch(self, kernel: str, x: Tensor, b: Tensor | None, *tensors: Tensor | None) -> Tensor:
-        """Runs a kernel on tensors as dense as x; the result too is like x."""
-        result = torch.empty_like(x)
+    def fields(self, x: Tensor, b: Tensor | None, broadcast: bool) -> list[Any]:
+        """struct BiasAct of csrc/api.h for tensors as dense as x, where there are biases to add or to sum to."""
         step, size = 1, 1
-        if b is not None:
+        if broadcast:
             # x is dense: along dim the bias changes every stride(dim) elements, in any memory order.
-            step, size = max(x.stride(self.dim), 1), max(b.shape[0], 1)
-        library.launch(
-            self.backend,
-            kernel,
-            x,
-            library.DTYPE_CODES[x.dtype],  # from here the fields of struct BiasAct in csrc/api.h, in order
-            ACTIVATIONS[self.act].code,
-            x.numel(),
-            step,
-            size,
-            library.address(b),
-            self.alpha,
-            self.gain,
-            self.clamp,
-            *map(library.address, tensors),
-            result.data_ptr(),
-        )
+            step, size = max(x.stride(self.dim), 1), max(x.shape[self.dim], 1)
+        numbers = [library.DTYPE_CODES[x.dtype], ACTIVATIONS[self.act].code, x.numel(), step, size]
+        return [*numbers, library.address(b), self.alpha, self.gain, self.clamp]
+
+    def launch(
+        self, kernel: str, x: Tensor, b: Tensor | None, *tensors: Tensor | None, null: tuple[int, ...] = ()
+    ) -> Tensor:
+        """Runs a kernel on tensors as dense as x; the result too is like x. null: what its struct has after that."""
+        result = torch.empty_like(x)
+        fields = [*self.fields(x, b, b is not None), *map(library.address, tensors), result.data_ptr()]
+        library.launch(self.backend, kernel, x, *fields, *null)
         return result
+
+    def launch_backward_and_sum(
+        self, dy: Tensor, x: Tensor | None, b: Tensor | None, y: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """dx and db. Of the activations that networks use, the CUDA kernel itself sums dx, while it has it."""
+        dx = torch.empty_like(dy)
+        fields = [*self.fields(dy, b, True), *map(library.address, (dy, x, y)), dx.data_ptr()]
+        native = library.native()
+        assert native is not None
+        rows = native.cuda.bias_act_backward_partials(*fields, 0) if self.backend == "cuda" else 0
+        partials = dx.new_empty([rows, dy.shape[self.dim]], dtype=acc_dtype(dx.dtype)) if rows else None
+        library.launch(self.backend, "bias_act_backward", dy, *fields, library.address(partials))
+        return dx, self.sum_to_bias(dx) if partials is None else partials.sum(0)
 
     def sum_to_bias(self, dx: Tensor) -> Tensor:
         others = [i for i in range(dx.ndim) if i != self.dim]
@@ -125,6 +131,10 @@ class Call(NamedTuple):
     @property
     def smooth(self) -> bool:
         return ACTIVATIONS[self.act].smooth
+
+    @property
+    def only_adds(self) -> bool:
+        return self.act == "linear" and self.gain == 1 and self.clamp < 0
 
     def reads_y(self) -> bool:
         return self.clamp >= 0 or not (self.act == "linear" or ACTIVATIONS[self.act].reads_x)
@@ -161,9 +171,13 @@ class BiasAct(torch.autograd.Function):
         if dy is None:
             return (None,) * 8
         dy = dy.contiguous(memory_format=ctx.memory_format)
-        dx = ctx.ops.bias_act_backward(dy, *ctx.saved_tensors, *ctx.call)
-        db = ctx.call.sum_to_bias(dx) if ctx.needs_input_grad[1] else None
-        return dx if ctx.needs_input_grad[0] else None, db, *(None,) * 6
+        need_x, need_b = ctx.needs_input_grad[:2]
+        if need_b and ctx.ops is _EAGER and not ctx.call.only_adds and not torch.is_grad_enabled():
+            dx, db = ctx.call.launch_backward_and_sum(dy, *ctx.saved_tensors)
+        else:
+            dx = dy if ctx.call.only_adds else ctx.ops.bias_act_backward(dy, *ctx.saved_tensors, *ctx.call)
+            db = ctx.call.sum_to_bias(dx) if need_b else None
+        return dx if need_x else None, db, *(None,) * 6
 
 
 class BiasActBackward(torch.autograd.Function):
@@ -171,7 +185,7 @@ class BiasActBackward(torch.autograd.Function):
 
     @staticmethod
     def launch(dy: Tensor, x: Tensor | None, b: Tensor | None, y: Tensor | None, *numbers: Any) -> Tensor:
-        return Call(*numbers).launch("bias_act_backward", dy, b, dy, x, y)
+        return Call(*numbers).launch("bias_act_backward", dy, b, dy, x, y, null=(0,))
 
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor, ops: Any) -> None:

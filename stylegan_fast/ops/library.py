@@ -189,6 +189,11 @@ def _transformed() -> str:
     return ""
 
 
+def is_eager(*tensors: Tensor | None) -> bool:
+    """Whether these are real strided tensors in eager mode that nobody traces or transforms."""
+    return not _transformed() and _has_memory(*tensors)
+
+
 def _has_memory(*tensors: Tensor | None) -> bool:
     """Whether these are real strided tensors in eager mode, which alone have memory to point at."""
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:

@@ -37,3 +37,25 @@ def test_saved_counts_each_memory_once():
     assert saved_bytes(work_of(lambda x: x * x, "bwd")) == SIZE  # x, as both factors
     assert saved_bytes(work_of(lambda x: x + 1, "bwd")) == 0
     assert saved_bytes(work_of(torch.exp, "fwd")) is None
+
+
+def test_looking_at_what_is_saved_leaves_no_graph_behind():
+    work = work_of(torch.exp, "bwd")  # y, which its own graph saves
+    x = work.arguments[0][0]
+    found = []
+
+    def function(x: Tensor) -> Tensor:
+        y = x.exp()
+        assert y.grad_fn is not None
+        node = y.grad_fn.next_functions[0][0]  # of the leaf: the same as long as any graph with it lives
+        assert node is not None
+        node.metadata["seen"] = True
+        found.append(dict(node.metadata))
+        return y
+
+    work.function = function
+    saved_bytes(work)
+    assert found == [{"seen": True}]
+    view = x.view_as(x).grad_fn
+    assert view is not None
+    assert view.next_functions[0][0].metadata == {}

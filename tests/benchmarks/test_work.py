@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from harness.benchmark import Case, Setting
-from harness.work import CopyWork, Inputs, Work, copy_works, disagreements, draw_inputs, sets_beyond
+from harness.work import CopyWork, FreshCopyWork, Inputs, Work, copies_of, disagreements, draw_inputs, sets_beyond
 from torch import Tensor
 
 CASE = Case(
@@ -68,6 +68,29 @@ def test_a_graph_used_up_is_not_measured_again():
         work.call(0)
 
 
+def gradient_node(x: Tensor) -> torch.autograd.graph.Node:
+    """Where the gradient of a leaf arrives: one node as long as any graph with the leaf lives, then a new one."""
+    node = x.view_as(x).grad_fn
+    assert node is not None
+    found = node.next_functions[0][0]
+    assert found is not None
+    return found
+
+
+def test_works_share_memory_but_no_gradient_nodes():
+    inputs = draw_inputs(CASE, 4, setting("bwd"), cache=0)
+    works = [Work(scaled, inputs, "bwd", keep_graphs=True) for _ in range(2)]
+    for work in works:
+        work.prepare(0, 1)
+    x, same = (work.arguments[0][0] for work in works)
+    assert x.data_ptr() == same.data_ptr()
+    gradient_node(x).metadata["first"] = True
+    assert "first" in gradient_node(x).metadata
+    assert "first" not in gradient_node(same).metadata
+    works[0].start_over()
+    assert "first" not in gradient_node(works[0].arguments[0][0]).metadata
+
+
 def test_forward_alone_builds_no_graph():
     x = torch.zeros(1, 3, 4, 4, requires_grad=True)
     work = Work(lambda x: x * 2, Inputs([(x,)], [0], []), "fwd")
@@ -84,22 +107,31 @@ def test_results_live_until_their_inputs_come_round_again():
 
 def test_copies_copy_the_larger_of_input_and_output():
     inputs = draw_inputs(CASE, 4, setting("fwd"), cache=0)
-    same, larger = copy_works(inputs, (2, 3, 4, 4), setting("fwd")), copy_works(inputs, (2, 3, 8, 8), setting("fwd"))
-    for works, numbers in ((same, 96), (larger, 384)):
-        for work in works.values():
+    for y_shape, numbers in (((2, 3, 4, 4), 96), ((2, 3, 8, 8), 384)):
+        in_place, fresh = copies_of(inputs, y_shape, setting("fwd"))
+        for work in (*in_place, fresh):
             work.call(1)
             assert work.result(1)[0].numel() == numbers
             torch.testing.assert_close(work.result(1)[0], work.inputs.arguments[1][0])
 
 
+def test_on_cuda_the_faster_of_copying_and_negating_is_the_copy():
+    on_cuda = Setting(torch.device("cuda"), "fp32", "contiguous", "fwd", 2)
+    (copy, negation), _ = copies_of(draw_inputs(CASE, 4, setting("fwd"), cache=0), (2, 3, 4, 4), on_cuda)
+    x = copy.inputs.arguments[0][0]
+    for work, expected in ((copy, x), (negation, -x)):
+        work.call(0)
+        torch.testing.assert_close(work.result(0)[0], expected)
+
+
 def test_only_a_fresh_copy_allocates():
-    sources = [torch.ones(2, 3), torch.ones(2, 3)]
-    in_place, fresh = CopyWork(sources, fresh=False), CopyWork(sources, fresh=True)
-    target = in_place.result(0)[0].data_ptr()
+    sources, targets = ([torch.full((2, 3), value) for _ in range(2)] for value in (1.0, 0.0))
+    in_place, fresh = CopyWork(sources, targets, Tensor.copy_), FreshCopyWork(sources)
+    in_place.start_over()
     in_place.call(0)
-    assert in_place.result(0)[0].data_ptr() == target
+    assert in_place.result(0)[0].data_ptr() == targets[0].data_ptr()
     fresh.call(0)
-    assert fresh.result(0)[0].data_ptr() not in (target, sources[0].data_ptr())
+    assert fresh.result(0)[0].data_ptr() not in (targets[0].data_ptr(), sources[0].data_ptr())
 
 
 def test_disagreements_are_relative_and_nan_is_infinitely_far():

@@ -131,8 +131,14 @@ Status run(const std::string& op) {
     return cuda::adain_backward(p, nullptr);
   }
   if (op == "bias_act_forward") return cuda::bias_act_forward({read_bias_act(), tensor("x"), tensor("y")}, nullptr);
-  if (op == "bias_act_backward")
-    return cuda::bias_act_backward({read_bias_act(), tensor("dy"), tensor("x"), tensor("y"), tensor("dx")}, nullptr);
+  if (op == "bias_act_backward") {
+    const BiasActBackward p{read_bias_act(), tensor("dy"), tensor("x"), tensor("y"), tensor("dx"), tensor("db_partials")};
+    if (p.db_partials && cuda::bias_act_backward_partials(p) != integer("partials")) {
+      std::cerr << "driver: " << cuda::bias_act_backward_partials(p) << " rows of partial sums\n";
+      std::exit(3);
+    }
+    return cuda::bias_act_backward(p, nullptr);
+  }
   if (op == "bias_act_second")
     return cuda::bias_act_second(
         {read_bias_act(), tensor("ddx"), tensor("dy"), tensor("x"), tensor("y"), tensor("d2x")}, nullptr);

@@ -104,6 +104,80 @@ def test_the_clamp_cuts_value_and_gradient(program: Path, act: str, clamp: float
         check(program, dtype, act, 100, gain=1.5, clamp=clamp)
 
 
+# What the vectors tier takes (csrc/cuda/bias_act_vectors.cuh), as (size, (bias_step, bias_size)): planes of a vector,
+# of an odd number of them, of a whole block and more, in slices; rows of a vector, of an odd number, longer than a
+# warp; no bias.
+VECTORS = {
+    "planes of a vector": (5 * 3 * 8, (8, 3)),
+    "planes of 5 vectors": (2 * 3 * 40, (40, 3)),
+    "planes of a warp": (3 * 2 * 800, (800, 2)),
+    "planes of a block": (2 * 4800, (4800, 2)),
+    "planes in slices": (3 * 20008, (20008, 3)),
+    "one plane": (4160, (4160, 1)),
+    "rows of a vector": (33 * 8, (1, 8)),
+    "rows of 3 vectors": (700 * 24, (1, 24)),
+    "rows of 40 vectors": (19 * 320, (1, 320)),
+    "one row": (64, (1, 64)),
+    "no bias": (4104, None),
+}
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_vectors_match_the_formula(program: Path, name: str) -> None:
+    """A covering subset: activations and dtypes rotate; each once more with a clamp."""
+    number = list(VECTORS).index(name)
+    act, dtype = ("lrelu", "linear", "relu")[number % 3], (BF16, F32, F16, F32)[number % 4]
+    check(program, dtype, act, *VECTORS[name])
+    check(program, dtype, act, *VECTORS[name], clamp=0.7)
+
+
+def check_sums(program: Path, dtype: DType, act: str, size: int, bias: tuple[int, int], partials: int) -> None:
+    """dx is the same as without them, and the rows of partial sums add up to its sums in extended precision."""
+    rng = np.random.default_rng(size)
+    y, dy = (dtype.encode(rng.standard_normal(size).astype(dtype.acc)) for _ in range(2))
+    numbers = request(dtype, act, size, bias, 0.2, 1.3, 1.0) | {"partials": partials}
+    outputs = {"dx": ((size,), dtype.storage)}
+    alone = run(program, "bias_act_backward", numbers, {"dy": dy, "y": y}, outputs)
+    both = run(
+        program,
+        "bias_act_backward",
+        numbers,
+        {"dy": dy, "y": y},
+        outputs | {"db_partials": ((partials, bias[1]), dtype.acc)},
+    )
+    assert (both.status, both.error) == (0, "")
+    assert np.array_equal(both.outputs["dx"], alone.outputs["dx"])
+
+    u = dtype.decode(y).astype(TRUTH)
+    slope = np.where(np.abs(u) < 1, activation(act, u, 0.2, 1), 0) * np.longdouble(1.3)
+    exact = (slope * dtype.decode(dy)).reshape(-1, bias[1], bias[0])
+    db, allowance = both.outputs["db_partials"].astype(TRUTH).sum(0), np.abs(exact).sum((0, 2))
+    assert (np.abs(db - exact.sum((0, 2))) <= 8 * np.finfo(np.float32).eps * allowance).all()
+
+
+# How many rows: a block's for 16 pixels and more, a plane's for each slice of 2048 vectors.
+ROWS_OF_SUMS = {"planes of a vector": 5, "planes of 5 vectors": 2, "planes of a warp": 3, "planes of a block": 1}
+ROWS_OF_SUMS |= {"planes in slices": 2, "one plane": 1, "rows of a vector": 1, "rows of 3 vectors": 9}
+ROWS_OF_SUMS |= {"rows of 40 vectors": 2, "one row": 1}
+
+
+@pytest.mark.parametrize("name", ROWS_OF_SUMS)
+def test_the_bias_gradient_is_summed_on_the_way(program: Path, name: str) -> None:
+    number = list(ROWS_OF_SUMS).index(name)
+    (size, bias), dtype = VECTORS[name], (BF16, F16)[number % 2]
+    assert bias is not None
+    check_sums(program, dtype, ("lrelu", "relu")[number % 2], size, bias, ROWS_OF_SUMS[name])
+
+
+def test_where_no_sums_are_made_none_are_promised(program: Path) -> None:
+    """An odd size: the caller who asks for them anyway is told."""
+    numbers = request(F32, "lrelu", 15, (1, 5), 0.2, 1.0, -1.0) | {"partials": 0}
+    inputs = {"dy": np.zeros(15, np.float32), "y": np.zeros(15, np.float32)}
+    outputs = {"dx": ((15,), F32.storage), "db_partials": ((1, 5), F32.acc)}
+    done = run(program, "bias_act_backward", numbers, inputs, outputs)
+    assert (done.status, done.error) == (2, "bias_act_backward: this call has no partial sums for db")
+
+
 SELU_LEFT = SELU_SCALE * SELU_ALPHA
 AT_ZERO = {  # act(0), act'(0), act''(0) as torch and the golden numbers have them
     "linear": (0.0, 1.0, 0.0),

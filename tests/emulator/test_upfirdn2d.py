@@ -59,6 +59,27 @@ STRIPS = {
     "down 2, 4 taps, odd height": Resampling(down=(2, 2), padding=(1, 1, 1, 1), size=(9, 48), filter=(4, 4)),
 }
 
+# What the pixels tier takes (csrc/cuda/upfirdn2d_pixels.cuh): the same resamplings, (planes, case). Widths that are no
+# multiple of a group of columns, bands that end with the image and before, slabs with idle lanes (17 packs of 8), packs
+# of 16 bytes and of one channel.
+PIXELS = {
+    "3 taps": ((1, 16), Resampling(padding=(1, 1, 1, 1), size=(7, 9))),
+    "3 taps, one pixel": ((2, 8), Resampling(padding=(1, 1, 1, 1), size=(1, 1))),
+    "3 taps, idle lanes": ((1, 136), Resampling(padding=(1, 1, 1, 1), size=(3, 2))),
+    "3 taps, colours": ((2, 3), Resampling(padding=(1, 1, 1, 1), size=(5, 6))),
+    "3 taps, cropped": ((2, 8), Resampling(padding=(1, -2, 1, -1), size=(9, 5))),
+    "3 taps, padded far": ((1, 8), Resampling(padding=(1, 9, 1, 9), size=(3, 4))),
+    "4 taps": ((1, 8), Resampling(padding=(2, 1, 2, 1), size=(6, 7), filter=(4, 4))),
+    "4 taps, adjoint": ((1, 16), Resampling(padding=(1, 2, 1, 2), size=(5, 4), filter=(4, 4))),
+    "up 2, 2 taps": ((1, 8), Resampling(up=(2, 2), padding=(1, 0, 1, 0), size=(5, 3), filter=(2, 2))),
+    "up 2, 2 taps, colours": ((2, 3), Resampling(up=(2, 2), padding=(1, 0, 1, 0), size=(3, 4), filter=(2, 2))),
+    "up 2, 4 taps": ((2, 8), Resampling(up=(2, 2), padding=(2, 1, 2, 1), size=(3, 5), filter=(4, 4))),
+    "up 2, 4 taps, odd": ((1, 8), Resampling(up=(2, 2), padding=(2, 0, 2, 0), size=(4, 3), filter=(4, 4))),
+    "down 2, 2 taps": ((1, 8), Resampling(down=(2, 2), size=(10, 7), filter=(2, 2))),
+    "down 2, 4 taps": ((1, 16), Resampling(down=(2, 2), padding=(1, 1, 1, 1), size=(14, 6), filter=(4, 4))),
+    "down 2, 4 taps, odd": ((2, 3), Resampling(down=(2, 2), padding=(1, 1, 1, 1), size=(9, 5), filter=(4, 4))),
+}
+
 
 def resample(
     program: Path, p: Resampling, x: Array, f: Array, dtype: DType, channels_last: bool, gain: float, offset: int
@@ -78,11 +99,19 @@ def resample(
 
 
 def check(
-    program: Path, p: Resampling, dtype: DType, channels_last: bool, planes: tuple[int, int] = (2, 3), offset: int = 0
+    program: Path,
+    p: Resampling,
+    dtype: DType,
+    channels_last: bool,
+    planes: tuple[int, int] = (2, 3),
+    offset: int = 0,
+    separable: bool = False,
 ) -> None:
     rng = np.random.default_rng(sum(p.size))
     x = dtype.decode(dtype.encode(rng.standard_normal((*planes, *p.size)).astype(dtype.acc)))
     f = rng.standard_normal(p.filter).astype(dtype.acc)
+    if separable:
+        f = np.outer(*(rng.uniform(0.5, 2, taps).astype(dtype.acc) for taps in p.filter))
     done = resample(program, p, x, f, dtype, channels_last, 1.7, offset)
     assert (done.status, done.error) == (0, "")
 
@@ -110,6 +139,17 @@ def test_strips_match_the_definition(program: Path, name: str) -> None:
     check(program, p, (F32, BF16, F16)[number % 3], False, (1, 2), 1)
 
 
+@pytest.mark.parametrize("name", PIXELS)
+def test_pixels_match_the_definition(program: Path, name: str) -> None:
+    """The same for channels_last: a filter that is an outer product, one that is none, and unaligned once."""
+    number = list(PIXELS).index(name)
+    planes, p = PIXELS[name]
+    p, dtype = p._replace(flip_filter=number % 2 == 1), (BF16, F16, F32)[number % 3]
+    check(program, p, dtype, True, planes, separable=True)
+    check(program, p, dtype, True, planes)
+    check(program, p, dtype, True, (1, planes[1]), 1, separable=True)
+
+
 @pytest.mark.parametrize("channels_last", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_and_layout_matches_the_definition(program: Path, dtype: DType, channels_last: bool) -> None:
@@ -119,13 +159,13 @@ def test_every_dtype_and_layout_matches_the_definition(program: Path, dtype: DTy
 @pytest.mark.slow
 @pytest.mark.parametrize("channels_last", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [*CASES, *STRIPS])
+@pytest.mark.parametrize("name", [*CASES, *STRIPS, *PIXELS])
 def test_everything_matches_everywhere(program: Path, name: str, dtype: DType, channels_last: bool) -> None:
-    case = {**CASES, **STRIPS}[name]
-    for planes in ((2, 3), (1, 35), (1, 1)):
+    case = {**CASES, **STRIPS, **{name: p for name, (_, p) in PIXELS.items()}}[name]
+    for planes in ((2, 3), (1, 35), (1, 1), (2, 16)):
         for offset in (0, 1):
             for flip in (False, True):
-                check(program, case._replace(flip_filter=flip), dtype, channels_last, planes, offset)
+                check(program, case._replace(flip_filter=flip), dtype, channels_last, planes, offset, separable=flip)
 
 
 def test_unaligned_storage_is_as_good(program: Path) -> None:

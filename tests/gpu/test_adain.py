@@ -44,6 +44,7 @@ def magnitudes_of_sums(found: dict, dy: Tensor, gradients: list[Tensor]) -> list
 
 def assert_as_good_as_the_reference(option: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     found, dy = matrix.arguments(shape, dtype, option), matrix.arguments(shape, dtype, "plain", seed=1)["x"]
+    dy = dy / 16  # or sums over large planes are beyond the range of float16
     truth = matrix.differentiated(adain_reference, matrix.widened(found), dy.double(), "contiguous")
     narrow = matrix.arguments(shape, narrower(dtype), option)
     reference = matrix.differentiated(adain_reference, narrow, dy, "contiguous")

@@ -20,6 +20,7 @@ LARGER_SHAPES = [(3, 41, 8, 8), (1, 2, 16, 24), (2, 33, 64, 64), (1, 2, 128, 136
 
 def assert_as_good(shape: tuple[int, ...], dtype: torch.dtype, option: str, way: str) -> None:
     found, dy = reading(shape, dtype, option, way), matrix.arguments(shape, dtype, "plain", seed=1)["x"]
+    dy = dy / 16  # or sums over large planes are beyond the range of float16
     truth = matrix.differentiated(adain_reference, matrix.widened(found), dy.double(), "contiguous")
     narrow = reading(shape, narrower(dtype), option, way)
     reference = matrix.differentiated(adain_reference, narrow, dy, "contiguous")

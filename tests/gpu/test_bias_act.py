@@ -75,6 +75,33 @@ def test_larger_sizes(dtype: torch.dtype, act: str, shape: tuple[int, ...], dim:
     assert_as_good_as_the_reference(shape, dim, dtype, act=act)
 
 
+# Planes of one vector to several slices, rows of one vector and of 64; what no vector fits is summed by PyTorch.
+SUMMED = [((2, 3, 4, 4), "contiguous"), ((2, 5, 24, 24), "contiguous"), ((2, 3, 96, 96), "contiguous")]
+SUMMED += [((1, 2, 130, 132), "contiguous"), ((3, 8, 5, 3), "channels_last"), ((2, 512, 9, 8), "channels_last")]
+SUMMED += [((2, 24, 64, 63), "channels_last"), ((2, 3, 5, 7), "contiguous"), ((2, 12, 5, 7), "channels_last")]
+
+
+@pytest.mark.parametrize("act", ["linear", "relu", "lrelu", "swish"])
+@pytest.mark.parametrize(("shape", "layout"), SUMMED, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_the_bias_gradient_is_the_sum_of_dx(dtype: torch.dtype, shape: tuple[int, ...], layout: str, act: str) -> None:
+    """Where nothing is to be differentiated again, which is when the kernel itself sums."""
+    x, b = (
+        laid_out(there(draw(shape, dtype)), layout).requires_grad_(),
+        there(draw(shape[1:2], dtype, 1)).requires_grad_(),
+    )
+    for clamp in (None, 0.7):
+        y = bias_act(x, b, act=act, gain=1.3, clamp=clamp)
+        dy = laid_out(there(draw(shape, dtype, 2)), layout)
+        dx, db = back(torch.autograd.grad(y, [x, b], dy, retain_graph=True))
+        again, _ = back(torch.autograd.grad(y, [x, b], dy, create_graph=True))
+        assert torch.equal(dx, again.detach())
+        exact, size = dx.double().sum((0, 2, 3)), dx.double().abs().sum((0, 2, 3))
+        # Of dx before its sum here, and of the sum there.
+        rounding = max(torch.finfo(dtype).eps, 2**-20)
+        assert ((db.double() - exact).abs() <= rounding * size + 1e-30).all()
+
+
 @pytest.mark.parametrize("act", ACTIVATIONS)
 def test_gain_and_clamp(act: str) -> None:
     for dtype in (torch.float32, torch.float64):

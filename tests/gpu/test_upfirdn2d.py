@@ -48,9 +48,9 @@ def test_kernel_and_its_adjoint_are_as_good_as_the_reference(
 
 
 @pytest.mark.parametrize("name", ["blur", "nearest", "up", "down", "box"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_sizes_of_real_networks(dtype: torch.dtype, name: str) -> None:
-    for shape in ((2, 64, 64, 64), (1, 3, 256, 256)):
+    for shape in ((2, 64, 64, 64), (1, 3, 256, 256), (1, 512, 4, 4), (3, 24, 33, 47)):
         assert_as_good_as_the_reference(name, draw(shape, dtype))
 
 

@@ -52,8 +52,10 @@ def _reading_of(n: int, c: int, h: int, w: int, layout: str = "contiguous", phas
     return Workload(call, (x, (n, c), (n, c), (n, 1, h, w), (c,), (c,)), layout)
 
 
-def _activation(act: str, shape: tuple[int, ...] = (2, 5, 7, 3), **options: float) -> Workload:
-    return Workload(lambda x, b: bias_act(x, b, act=act, **options), (shape, (shape[1],)))
+def _activation(
+    act: str, shape: tuple[int, ...] = (2, 5, 7, 3), layout: str = "contiguous", **options: float
+) -> Workload:
+    return Workload(lambda x, b: bias_act(x, b, act=act, **options), (shape, (shape[1],)), layout)
 
 
 @cache
@@ -94,9 +96,26 @@ TINY = {
     **{f"bias_act, {act}": _activation(act) for act in ("elu", "selu", "softplus", "swish")},
     "bias_act, clamped": _activation("swish", gain=2.0, clamp=1.0),
     "bias_act, whole vectors": _activation("tanh", (4, 8, 32)),
+    "bias_act, planes of a few lanes": _activation("lrelu", (2, 5, 4, 8)),
+    "bias_act, planes of a block": _activation("relu", (1, 2, 64, 129), clamp=1.0),
+    "bias_act, planes in slices": _activation("lrelu", (1, 1, 128, 132), gain=2.0),
+    "bias_act, rows": _activation("lrelu", (2, 24, 7, 5), "channels_last"),
+    "bias_act, a row": _activation("linear", (1, 64), gain=0.5),
     "upfirdn2d, blur": _resampling(1, 2, 1, padding=1),
     "upfirdn2d, up": _resampling(1, 3, 3, 1, up=2, padding=[2, 1, 2, 1], gain=4),
     "upfirdn2d, down": _resampling(1, 3, 3, 1, layout="channels_last", down=2, padding=1),
+    "upfirdn2d, strips": _resampling(1, 2, 1, shape=(2, 3, 9, 8), padding=1),
+    "upfirdn2d, pixels": _resampling(1, 2, 1, shape=(2, 16, 9, 5), layout="channels_last", padding=1),
+    "upfirdn2d, colours": _resampling(1, 2, 1, shape=(2, 3, 6, 5), layout="channels_last", padding=1),
+    "upfirdn2d, pixels repeated": _resampling(
+        1, 1, shape=(2, 8, 5, 4), layout="channels_last", up=2, padding=[1, 0, 1, 0]
+    ),
+    "upfirdn2d, pixels up": _resampling(
+        1, 3, 3, 1, shape=(2, 8, 5, 4), layout="channels_last", up=2, padding=[2, 1, 2, 1]
+    ),
+    "upfirdn2d, pixels, 4 taps": _resampling(
+        1, 3, 3, 1, shape=(1, 8, 5, 4), layout="channels_last", padding=[2, 1, 2, 1]
+    ),
     "upfirdn2d, cropped": _resampling(1, 1, layout="channels_last", up=[2, 1], down=[1, 2], padding=[-1, 2, 2, -1]),
 }
 
@@ -109,7 +128,12 @@ LARGER = {
     "adain, phases and blur, bands": _reading_of(2, 12, 192, 160),
     "adain, phases and blur, channels_last": _reading_of(2, 70, 96, 80, "channels_last"),
     "bias_act": _activation("swish", (4, 64, 96, 80)),
+    "bias_act, planes": _activation("lrelu", (4, 64, 96, 80)),
+    "bias_act, rows": _activation("lrelu", (4, 64, 96, 80), "channels_last"),
     "upfirdn2d": _resampling(1, 3, 3, 1, shape=(2, 64, 48, 40), up=2, padding=[2, 1, 2, 1]),
+    "upfirdn2d, pixels": _resampling(
+        1, 3, 3, 1, shape=(2, 64, 48, 40), layout="channels_last", up=2, padding=[2, 1, 2, 1]
+    ),
 }
 
 
@@ -122,11 +146,12 @@ def arguments(work: Workload, device: torch.device, dtype: torch.dtype = torch.f
 
 
 def results(work: Workload, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """y, the gradients of all arguments, and the gradients of those gradients."""
+    """y, the gradients of all arguments, once with nothing to follow, and the gradients of those gradients."""
     leaves = [t.detach().requires_grad_() for t in tensors]  # the same memory
     y = work.call(*leaves)
+    found = [y.detach(), *torch.autograd.grad(y, leaves, y.detach(), retain_graph=True)]
     first = torch.autograd.grad(y, leaves, y.detach(), create_graph=True)
-    found = [y.detach(), *(g.detach() for g in first)]
+    found += [g.detach() for g in first]
     differentiable = [g for g in first if g.requires_grad]
     if differentiable:
         ones = [torch.ones_like(g) for g in differentiable]

@@ -1,0 +1,88 @@
+"""The convolution whose derivatives of every order are convolutions, against torch's own."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+from torch.nn import functional
+
+from stylegan_fast.ops import convolution
+from stylegan_fast.ops.convolution import conv2d, conv_transpose2d
+
+# stride, padding, size of the kernel
+WAYS = [(1, 1, (3, 3)), (2, 1, (4, 4)), ((2, 1), (1, 1), (4, 3)), (1, 1, (2, 2)), (1, 0, (1, 1))]
+Function = Callable[[Tensor, Tensor], Tensor]
+
+
+@pytest.fixture
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only on CUDA, where it is faster."""
+    monkeypatch.setattr(convolution, "_is_better", lambda x, weight: True)
+
+
+def drawn(*shape: int, channels_last: bool = False) -> Tensor:
+    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
+    return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def third_order(call: Function, x: Tensor, weight: Tensor) -> list[Tensor]:
+    """y, and derivatives of the first, second and third order of x and weight, each entering the next one."""
+    x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
+    y = call(x, weight)
+    found, value = [y], y.tanh().sum()
+    for _ in range(3):
+        gradients = torch.autograd.grad(value, [x, weight], create_graph=True)
+        found += gradients
+        value = sum((g.square().tanh().sum() for g in gradients), torch.zeros((), dtype=x.dtype))
+    return [tensor.detach() for tensor in found]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("stride", "padding", "size"), WAYS)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_values_and_derivatives_of_three_orders_are_those_of_torch(
+    everywhere: None, transposed: bool, stride: int, padding: int, size: tuple[int, int], channels_last: bool
+) -> None:
+    ours, theirs = (conv_transpose2d, functional.conv_transpose2d) if transposed else (conv2d, functional.conv2d)
+    x, weight = drawn(2, 3, 6, 8, channels_last=channels_last), drawn(*((3, 5) if transposed else (5, 3)), *size) / 4
+    found = third_order(lambda x, w: ours(x, w, stride, padding), x, weight)
+    expected = third_order(lambda x, w: theirs(x, w, stride=stride, padding=padding), x, weight)
+    for mine, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, exact, rtol=1e-9, atol=1e-10)
+    if channels_last:
+        assert found[0].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("stride", "padding", "size"), WAYS[:2])
+def test_derivatives_match_finite_differences(
+    everywhere: None, stride: int, padding: int, size: tuple[int, int]
+) -> None:
+    x, weight = drawn(2, 2, 4, 4).requires_grad_(), drawn(3, 2, *size).requires_grad_()
+    assert gradcheck(lambda x, w: conv2d(x, w, stride, padding), [x, weight])
+    assert gradgradcheck(lambda x, w: conv2d(x, w, stride, padding), [x, weight])
+
+
+def test_nothing_is_computed_for_what_needs_no_gradient(everywhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    computed = convolution._backward
+
+    def spy(*arguments: object) -> Tensor:
+        asked.append(arguments[-1])
+        return computed(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(convolution, "_backward", spy)
+    x, weight = drawn(1, 2, 4, 4), drawn(2, 2, 3, 3).requires_grad_()
+    conv2d(x, weight, padding=1).sum().backward()
+    assert asked == [1]
+
+
+def test_traced_and_transformed_calls_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = drawn(1, 2, 4, 4), drawn(2, 2, 3, 3)
+    gradient = torch.func.grad(lambda w: conv2d(x, w, padding=1).square().sum())(weight)
+    leaf = weight.clone().requires_grad_()
+    functional.conv2d(x, leaf, padding=1).square().sum().backward()
+    torch.testing.assert_close(gradient, leaf.grad)
+    compiled = torch.compile(lambda x, w: conv2d(x, w, padding=1), backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x, weight), functional.conv2d(x, weight, padding=1))
