@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import click
 import torch
 from harness.command import output_file
@@ -34,7 +36,13 @@ def _providers(
         with torch.no_grad():
             return draw(z)  # type: ignore[operator]
 
-    found = [Provider(f"ours {name}", name, lambda g=g: ours(g)) for name, g in fast.items()]
+    found = []
+    for name, network in fast.items():
+        launched = functools.partial(ours, network)
+        if z.is_cuda:
+            captured = functools.partial(ours, G.optimize_for_inference(DTYPES[name], cuda_graphs=True))
+            found.append(Provider(f"ours {name}", name, captured, launched=launched))
+        found.append(Provider(f"ours {name}, launched one by one" if z.is_cuda else f"ours {name}", name, launched))
     found.append(Provider("ours fp32, as trained", "fp32", lambda: ours(G)))
     found.append(Provider("ours fp32, reference backend", "fp32", lambda: ours(G, "reference")))
     if with_compile:
@@ -52,6 +60,8 @@ def _providers(
 @click.option("--batches", default="1,4,16", show_default=True)
 @click.option("--peer", multiple=True, metavar="PATH", help="A checkout of a port; may be given several times.")
 @click.option("--providers", metavar="NAMES", help="Only these, separated by semicolons. [default: all]")
+@click.option("--floor/--no-floor", "with_floor", default=True, help="Measure the floor.")
+@click.option("--tf32/--no-tf32", default=False, help="Let fp32 products and convolutions be rounded to TF32.")
 @click.option("--compile/--no-compile", "with_compile", default=True, help="Measure torch.compile too.")
 @click.option("--memory", type=click.Choice(["default", "kept"]), default="kept", show_default=True)
 @click.option("--quick", is_flag=True, help="Three rounds: a look, not a result.")
@@ -62,6 +72,8 @@ def main(
     batches: str,
     peer: tuple[str, ...],
     providers: str | None,
+    with_floor: bool,
+    tf32: bool,
     with_compile: bool,
     memory: str,
     quick: bool,
@@ -72,9 +84,11 @@ def main(
     if memory == "kept" and not keep_freed_memory():
         raise UserError("--memory kept: only the C library of GNU/Linux can be told to")
     place = choose_device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = True
     ports = [open_port(path) for path in peer]
     names = None if providers is None else set(providers.split(";"))
-    common = common_columns("generator", place, memory) | {"direction": "fwd"}
+    common = common_columns("generator", place, memory) | {"direction": "fwd", "tf32": tf32}
     click.echo(f"generator on {common['chip']}, {common['threads']} threads, torch {common['torch']}\n{HEAD}")
     rows: list[Row] = []
     for resolution in sizes:
@@ -87,7 +101,7 @@ def main(
         for batch in counts:
             z = torch.randn(batch, Z_DIM, device=place)
             floors = {}
-            for name, dtype in DTYPES.items():
+            for name, dtype in DTYPES.items() if with_floor else ():
                 speeds = measured_speeds(work, batch, dtype, place)
                 floors[name] = speeds.seconds(work, batch, dtype.itemsize)
             draws = {name: networks.draw for name, networks in built.items()}

@@ -133,7 +133,8 @@ def transposed_weight(weight: Tensor) -> Tensor:
     """Of an up-convolution as one transposed convolution, ``[O, I, 3, 3]`` to ``[I, O, 4, 4]``: 16 multiplications per
     input pixel instead of 36, no enlarged tensor."""
     # A transposed convolution turns the kernel by 180 degrees, so it is turned before.
-    return _sum_of_shifts(weight.flip(2, 3)).transpose(0, 1)
+    sums = functional.avg_pool2d(weight.flip(2, 3), 2, stride=1, padding=1, divisor_override=1)
+    return sums.transpose(0, 1)
 
 
 def phases_weight(weight: Tensor) -> Tensor:
@@ -149,17 +150,10 @@ def phases_weight(weight: Tensor) -> Tensor:
 def strided_weight(weight: Tensor) -> Tensor:
     """Of a convolution and the mean over 2x2 as one strided convolution, ``[O, I, 3, 3]`` to ``[O, I, 4, 4]``: 16
     multiplications per output pixel instead of 36."""
-    return _sum_of_shifts(weight) / 4
+    return functional.avg_pool2d(weight, 2, stride=1, padding=1)
 
 
 def strided_weight_of_pairs(weight: Tensor) -> Tensor:
     """The same for joined pairs of pixels, which are already as many as the outputs of a row: ``[O, 2 * I, 4, 3]``."""
     spread = functional.pad(strided_weight(weight), [1, 1]).unflatten(-1, (3, 2))  # [O, I, row, pair, column in it]
     return spread.permute(0, 4, 1, 2, 3).flatten(1, 2)
-
-
-def _sum_of_shifts(weight: Tensor) -> Tensor:
-    """A 3x3 kernel convolved with 2x2 ones: ``[O, I, 3, 3]`` to ``[O, I, 4, 4]``."""
-    padded = functional.pad(weight, [1, 1, 1, 1])
-    rows = padded[:, :, 1:] + padded[:, :, :-1]
-    return rows[..., 1:] + rows[..., :-1]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from stylegan_fast.layers import EqualConv2d
+from stylegan_fast.ops.derivatives import is_asked_for
 
 # Pixels of one product of the weight's gradient: enough products to occupy a GPU, few enough to add up.
 _PIXELS_OF_A_SUM = 4096
@@ -24,6 +25,7 @@ def _is_product(x: Tensor) -> bool:
         and x.dtype in (torch.float16, torch.bfloat16)
         and not torch.is_autocast_enabled(x.device.type)
         and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()  # which cannot see into an autograd function
     )
 
 
@@ -67,9 +69,8 @@ class ImageOfFeatures(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dimage: Tensor) -> tuple[Tensor | None, Tensor | None]:
         features, matrix = ctx.saved_tensors
-        need_features, need_matrix = ctx.needs_input_grad
-        dfeatures = FeaturesOfImage.apply(dimage, matrix) if need_features else None
-        return dfeatures, _sum_of_products(dimage, features) if need_matrix else None
+        dfeatures = FeaturesOfImage.apply(dimage, matrix) if is_asked_for(ctx, 0) else None
+        return dfeatures, _sum_of_products(dimage, features) if is_asked_for(ctx, 1) else None
 
 
 class FeaturesOfImage(torch.autograd.Function):
@@ -85,9 +86,8 @@ class FeaturesOfImage(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dfeatures: Tensor) -> tuple[Tensor | None, Tensor | None]:
         image, matrix = ctx.saved_tensors
-        need_image, need_matrix = ctx.needs_input_grad
-        dimage = ImageOfFeatures.apply(dfeatures, matrix) if need_image else None
-        return dimage, _sum_of_products(image, dfeatures) if need_matrix else None
+        dimage = ImageOfFeatures.apply(dfeatures, matrix) if is_asked_for(ctx, 0) else None
+        return dimage, _sum_of_products(image, dfeatures) if is_asked_for(ctx, 1) else None
 
 
 def _pixels(features: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from stylegan_fast.ops.bias_act_reference import (
     second_reference,
     value_reference,
 )
-from stylegan_fast.ops.derivatives import differentiate, launched_or_applied
+from stylegan_fast.ops.derivatives import differentiate, is_asked_for, launched_or_applied
 
 __all__ = ["ACTIVATIONS", "bias_act", "bias_act_reference"]
 
@@ -174,6 +174,8 @@ class BiasAct(torch.autograd.Function):
             return (None,) * 8
         dy = dy.contiguous(memory_format=ctx.memory_format)
         need_x, need_b = ctx.needs_input_grad[:2]
+        if need_b and ctx.ops is _EAGER:
+            need_b = is_asked_for(ctx, 1)
         if need_b and ctx.ops is _EAGER and not ctx.call.only_adds and not torch.is_grad_enabled():
             dx, db = ctx.call.launch_backward_and_sum(dy, *ctx.saved_tensors)
         else:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylegan_fast.ops import library
+from stylegan_fast.ops.derivatives import is_asked_for
 
 Pair = tuple[int, int]
 
@@ -90,8 +91,8 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        dx = _InputGradient.apply(dy, weight, tuple(x.shape), *ctx.how) if ctx.needs_input_grad[0] else None
-        dw = _WeightGradient.apply(dy, x, tuple(weight.shape), *ctx.how) if ctx.needs_input_grad[1] else None
+        dx = _InputGradient.apply(dy, weight, tuple(x.shape), *ctx.how) if is_asked_for(ctx, 0) else None
+        dw = _WeightGradient.apply(dy, x, tuple(weight.shape), *ctx.how) if is_asked_for(ctx, 1) else None
         return dx, dw, None, None
 
 
@@ -108,8 +109,8 @@ class _InputGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, ddx: Tensor) -> tuple[Tensor | None, ...]:
         dy, weight = ctx.saved_tensors
-        ddy = _Convolution.apply(ddx, weight, *ctx.how) if ctx.needs_input_grad[0] else None
-        dw = _WeightGradient.apply(dy, ddx, tuple(weight.shape), *ctx.how) if ctx.needs_input_grad[1] else None
+        ddy = _Convolution.apply(ddx, weight, *ctx.how) if is_asked_for(ctx, 0) else None
+        dw = _WeightGradient.apply(dy, ddx, tuple(weight.shape), *ctx.how) if is_asked_for(ctx, 1) else None
         return ddy, dw, None, None, None
 
 
@@ -124,6 +125,6 @@ class _WeightGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, ddw: Tensor) -> tuple[Tensor | None, ...]:
         dy, x = ctx.saved_tensors
-        ddy = _Convolution.apply(x, ddw, *ctx.how) if ctx.needs_input_grad[0] else None
-        dx = _InputGradient.apply(dy, ddw, tuple(x.shape), *ctx.how) if ctx.needs_input_grad[1] else None
+        ddy = _Convolution.apply(x, ddw, *ctx.how) if is_asked_for(ctx, 0) else None
+        dx = _InputGradient.apply(dy, ddw, tuple(x.shape), *ctx.how) if is_asked_for(ctx, 1) else None
         return ddy, dx, None, None, None

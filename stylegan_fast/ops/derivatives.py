@@ -19,6 +19,22 @@ def launched_or_applied(function: Any) -> Callable[..., Any]:
     return run
 
 
+def is_asked_for(ctx: Any, position: int) -> bool:
+    """In the backward of an autograd function, whether anybody waits for the gradient of its tensor at this position
+    among its tensors.
+
+    ``needs_input_grad`` says only that there could be one: when a gradient penalty asks for the gradient of the images,
+    it is still True for every weight on the way.
+    """
+    if not ctx.needs_input_grad[position]:
+        return False
+    node = ctx.next_functions[position][0]
+    try:
+        return bool(torch._C._will_engine_execute_node(node))
+    except RuntimeError:  # torch does not say so of a leaf, if and only if this leaf's gradient is what was asked for
+        return True
+
+
 def differentiate(
     formula: Callable[..., Sequence[Tensor | None]],
     inputs: Sequence[Tensor | None],

@@ -11,15 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylegan_fast.cuda_graph import CapturedFunction, CaptureError, Given, Tensors
 from stylegan_fast.models.growth import Lod, StaticLod, split_lod
 from stylegan_fast.training.draws import GeneratorInputs, StyleMixing
 from stylegan_fast.training.trainer import Trainer, Values
-
-# Calls of a step before it is captured: they choose algorithms and allocate what stays. They are steps like any other.
-EAGER_CALLS = 2
-
-Given = dict[str, Tensor | float | int]
-Static = dict[str, Tensor]
 
 
 class CapturedSteps:
@@ -27,9 +22,9 @@ class CapturedSteps:
 
     What changes from step to step (images, latents, labels, seeds, learning rate, progress of a fade, where styles are
     mixed) is copied to inputs that stay where they are in memory. Every other difference (resolution, batch, with a
-    fade or without, with penalties or without) is a graph of its own, captured at the third call of its kind and
-    dropped when the resolution changes. Where a capture fails, `report` gets one line, and kernels are launched one by
-    one from then on; under autocast they always are.
+    fade or without, with penalties or without) is a graph of its own, captured at the third call of its kind (the two
+    before are steps like any other) and dropped when the resolution changes. Where a capture fails, `report` gets one
+    line, and kernels are launched one by one from then on; under autocast they always are.
 
     Args:
         trainer: one without `augment` and alone (`obstacle` is empty). On other devices than CUDA the inputs stay in
@@ -46,7 +41,7 @@ class CapturedSteps:
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
         self._pool: Any = None
         self._phase: tuple[int, bool] | None = None
-        self._steps: dict[tuple[Any, ...], _Step] = {}
+        self._steps: dict[tuple[Any, ...], CapturedFunction] = {}
 
     @staticmethod
     def obstacle(trainer: Trainer) -> str:
@@ -72,7 +67,7 @@ class CapturedSteps:
         if self._is_off():
             return self.trainer.d_step(reals, c, inputs, lod, lr, gp_mixing=gp_mixing, penalise=penalise)
 
-        def step(static: Static, lod: Lod) -> Values:
+        def step(static: Tensors, lod: Lod) -> Values:
             return self.trainer.d_step(
                 static["reals"],
                 static.get("labels"),
@@ -92,7 +87,7 @@ class CapturedSteps:
         if self._is_off():
             return self.trainer.g_step(inputs, lod, lr)
 
-        def step(static: Static, lod: Lod) -> Values:
+        def step(static: Tensors, lod: Lod) -> Values:
             return self.trainer.g_step(_inputs_from(static), lod, static["lr"])
 
         return self._step(("G",), self._given(inputs, lod) | {"lr": lr}, lod, step)
@@ -103,7 +98,7 @@ class CapturedSteps:
             self.trainer.update_average(batch)
             return
 
-        def step(static: Static) -> Values:
+        def step(static: Tensors) -> Values:
             self.trainer.update_average(batch)
             return {}
 
@@ -126,7 +121,7 @@ class CapturedSteps:
         return given
 
     def _step(
-        self, kind: tuple[Any, ...], given: Given, lod: float | Tensor, step: Callable[[Static, Lod], Values]
+        self, kind: tuple[Any, ...], given: Given, lod: float | Tensor, step: Callable[[Tensors, Lod], Values]
     ) -> Values:
         level, amount = split_lod(lod, self.trainer.G.img_resolution)
         if amount is not None:
@@ -137,81 +132,21 @@ class CapturedSteps:
             self._pool = torch.cuda.graph_pool_handle() if self._stream is not None else None
         return self._run(kind, given, lambda static: step(static, StaticLod(level, static.get("amount"))))
 
-    def _run(self, kind: tuple[Any, ...], given: Given, step: Callable[[Static], Values]) -> Values:
+    def _run(self, kind: tuple[Any, ...], given: Given, step: Callable[[Tensors], Values]) -> Values:
         shapes = ((name, value.shape if isinstance(value, Tensor) else ()) for name, value in given.items())
         key = (*kind, *shapes)
         if key not in self._steps:
-            self._steps[key] = _Step({name: self._place_for(name, value) for name, value in given.items()}, step)
+            self._steps[key] = CapturedFunction(step, given, self._device, self._dtype, self._stream, self._pool)
         found = self._steps[key]
-        found.fill(given)
-        if self._stream is None or self.failed:
+        try:
+            return found(given)
+        except CaptureError as failure:
+            self.failed = True
+            self._steps.clear()
+            self._report(f"steps run without CUDA graphs, more slowly: a capture failed ({failure})")
             return found.run()
-        found.calls += 1
-        if found.calls <= EAGER_CALLS:
-            self._stream.wait_stream(torch.cuda.current_stream(self._device))
-            with torch.cuda.stream(self._stream):
-                values = found.run()
-            torch.cuda.current_stream(self._device).wait_stream(self._stream)
-            return values
-        if not found.is_captured:
-            try:
-                found.capture(self._stream, self._pool)
-            except RuntimeError as failure:
-                self.failed = True
-                self._steps.clear()
-                reason = " ".join(str(failure).split())[:200]
-                self._report(f"steps run without CUDA graphs, more slowly: a capture failed ({reason})")
-                return found.run()
-        return found.replay()
-
-    def _place_for(self, name: str, value: Tensor | float | int) -> Tensor:
-        if isinstance(value, Tensor):
-            return torch.empty_like(value)
-        if isinstance(value, int):
-            return torch.zeros((), dtype=torch.int64, device=self._device)
-        return torch.zeros((), dtype=torch.float64 if name == "lr" else self._dtype, device=self._device)
 
 
-class _Step:
-    """One kind of step, the inputs it reads, and its graph once there is one."""
-
-    def __init__(self, static: Static, step: Callable[[Static], Values]) -> None:
-        self.static = static
-        self.calls = 0
-        self._function = step
-        self._graph: Any = None
-        self._names: list[str] = []
-        self._values: Tensor | None = None
-
-    @property
-    def is_captured(self) -> bool:
-        return self._graph is not None
-
-    def fill(self, given: Given) -> None:
-        for name, value in given.items():
-            if isinstance(value, Tensor):
-                self.static[name].copy_(value, non_blocking=True)
-            else:
-                self.static[name].fill_(value)
-
-    def run(self) -> Values:
-        return self._function(self.static)
-
-    def capture(self, stream: torch.cuda.Stream, pool: Any) -> None:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool, stream=stream):
-            values = self._function(self.static)
-            packed = torch.stack([value.float() for value in values.values()]) if values else None
-        self._graph, self._names, self._values = graph, list(values), packed
-
-    def replay(self) -> Values:
-        self._graph.replay()
-        if self._values is None:
-            return {}
-        # A copy: the next replay of any graph may write there.
-        return dict(zip(self._names, self._values.clone().unbind(), strict=True))
-
-
-def _inputs_from(static: Static) -> GeneratorInputs:
+def _inputs_from(static: Tensors) -> GeneratorInputs:
     mixing = StyleMixing(static["z2"], static["cutoff"])
     return GeneratorInputs(static["z"], static.get("c"), mixing, noise_seeds=static.get("noise_seeds"))

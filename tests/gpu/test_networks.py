@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from stylegan_fast.cuda_graph import EAGER_CALLS
 from stylegan_fast.models import Discriminator, Generator, convolution, load_generator
 from stylegan_fast.ops import adain, bias_act, filter2d, setup_filter, use_backend
-from stylegan_fast.training.capture import EAGER_CALLS, CapturedSteps
+from stylegan_fast.training.capture import CapturedSteps
 from stylegan_fast.training.draws import GeneratorInputs
 from stylegan_fast.training.trainer import Trainer
 from tests import golden_data as golden
@@ -200,3 +201,22 @@ def test_networks_in_the_forms_of_16_bits_are_the_networks(dtype: torch.dtype, m
     (ours,) = torch.autograd.grad(D(leaf).sum(), leaf)
     for found, wanted in ((images.detach(), expected), (ours, gradient)):
         assert (back(found).double() - wanted).norm() <= 16 * torch.finfo(dtype).eps * wanted.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_captured_pictures_are_those_drawn_one_by_one(dtype: torch.dtype) -> None:
+    G = small_generator().to(DEVICE)
+    plain, captured = G.optimize_for_inference(dtype), G.optimize_for_inference(dtype, cuda_graphs=True)
+    kept = []
+    for step in range(5):
+        for batch, psi in ((1, 1.0), (4, 0.7)):
+            z = there(torch.randn(batch, 16, generator=torch.Generator().manual_seed(step)))
+            noise = [torch.Generator(DEVICE).manual_seed(step) for _ in range(2)]
+            expected = plain(z, truncation_psi=psi, noise_generator=noise[0])
+            kept.append((captured(z, truncation_psi=psi, noise_generator=noise[1]), expected))
+    assert all(graph.is_captured for graph in captured._graphs._graphs.values())
+    for found, expected in kept:  # a later call does not write into an earlier one's pictures
+        assert (found.float() - expected.float()).norm() <= 0.02 * expected.float().norm()
+    captured = copy.deepcopy(captured).cpu().to(DEVICE)
+    again = captured(z, truncation_psi=psi, noise_generator=torch.Generator(DEVICE).manual_seed(4))
+    assert (again.float() - expected.float()).norm() <= 0.02 * expected.float().norm()

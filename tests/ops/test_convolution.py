@@ -86,3 +86,28 @@ def test_traced_and_transformed_calls_are_torchs(monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(gradient, leaf.grad)
     compiled = torch.compile(lambda x, w: conv2d(x, w, padding=1), backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(x, weight), functional.conv2d(x, weight, padding=1))
+
+
+def test_a_penalty_on_the_gradient_of_x_computes_no_gradient_of_weights(
+    everywhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = []
+    backward = convolution._backward
+    monkeypatch.setattr(convolution, "_backward", lambda *a: computed.append(a[-1]) or backward(*a))
+    x, leaf = drawn(2, 3, 4, 4).requires_grad_(), drawn(3, 3, 3, 3).requires_grad_()
+    weight = leaf * 2
+    y = conv2d(conv2d(x, weight, padding=1).sin(), leaf, padding=1)
+    (dx,) = torch.autograd.grad(y.sin().sum(), x, create_graph=True)
+    assert computed == [0, 0]
+    computed.clear()
+    dx.square().sum().backward()
+    assert computed.count(1) == 4  # of each convolution: as it is, and as its gradient passes through it
+    torch.testing.assert_close(leaf.grad, _of_the_penalty(x, leaf))
+
+
+def _of_the_penalty(x: Tensor, leaf: Tensor) -> Tensor:
+    x, leaf = (tensor.detach().requires_grad_() for tensor in (x, leaf))
+    y = functional.conv2d(functional.conv2d(x, leaf * 2, padding=1).sin(), leaf, padding=1)
+    (dx,) = torch.autograd.grad(y.sin().sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(dx.square().sum(), leaf)
+    return gradient

@@ -88,7 +88,7 @@ def test_mixing_at_no_layer_is_no_mixing() -> None:
 
 def test_under_autocast_steps_are_launched_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = trainer()
-    monkeypatch.setattr(capture, "_Step", None)
+    monkeypatch.setattr(capture, "CapturedFunction", None)
     inputs = doubled(Draws(0).generator_inputs(0, "G", 4, 8, None, 4, 1.0))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         CapturedSteps(ours).g_step(inputs, 0.0, 0.001)
