@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from stylegan_fast.errors import UserError
 from stylegan_fast.figures.samples import SampleSettings, styles_of_seeds
@@ -37,6 +38,13 @@ def parse_styles(text: str, num_ws: int) -> list[int]:
     return sorted(set(parse_ranges(text, "--styles", largest=num_ws - 1)))
 
 
+def mixed_styles(a: Tensor, b: Tensor, layers: Sequence[int]) -> Tensor:
+    """``[A, B, num_ws, w_dim]``: every ws of ``a [A, num_ws, w_dim]`` with its ``layers`` taken from every one of b."""
+    mixed = a[:, None].repeat(1, len(b), 1, 1)
+    mixed[:, :, list(layers)] = b[None, :, list(layers)]
+    return mixed
+
+
 @torch.no_grad()
 def style_mixing_sheet(
     G: Generator,
@@ -53,8 +61,7 @@ def style_mixing_sheet(
     """
     rows = styles_of_seeds(G, row_seeds, settings)
     cols = styles_of_seeds(G, col_seeds, settings)
-    mixed = rows[:, None].repeat(1, len(col_seeds), 1, 1)
-    mixed[:, :, list(layers)] = cols[None, :, list(layers)]
+    mixed = mixed_styles(rows, cols, layers)
     all_ws = torch.cat([rows, cols, mixed.flatten(0, 1)])
     drawn = [
         image for part in all_ws.split(batch) for image in to_uint8(G.synthesis(part, noise_mode=settings.noise_mode))

@@ -39,10 +39,10 @@ def picture(pixels: np.ndarray) -> Image.Image:
     return Image.frombytes(_MODES[channels], (width, height), np.ascontiguousarray(pixels).tobytes())
 
 
-def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a PNG file that is either whole or not there."""
+def save_png(image: Image.Image, path: str | os.PathLike[str], dpi: int | None = None) -> None:
+    """Write a PNG file that is either whole or not there; ``dpi``: pixels an inch, for printers."""
     with replacing(path) as file:
-        image.save(file, format="PNG")
+        image.save(file, format="PNG", **({} if dpi is None else {"dpi": (dpi, dpi)}))
 
 
 def cell_size(resolution: int) -> int:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +10,12 @@ import torch
 
 from stylegan_fast.data import Dataset, open_dataset
 from stylegan_fast.device import choose_device
+from stylegan_fast.distributed import joined_ranks
 from stylegan_fast.errors import UserError
 from stylegan_fast.metrics.detector import Detector, load_detector
 from stylegan_fast.metrics.evaluate import compute_metrics, parse_metrics, uses_data
 from stylegan_fast.metrics.images import Drawing
 from stylegan_fast.metrics.options import MetricOptions
-from stylegan_fast.metrics.ranks import Ranks
 from stylegan_fast.metrics.record import append_rows
 from stylegan_fast.models import Generator, load_generator, network_config
 from stylegan_fast.models.network_file import network_path
@@ -39,7 +36,8 @@ def measure_network(network: str, metrics: str, options: dict[str, Any]) -> list
     names = parse_metrics(metrics)
     file = network_path(network)
     trained_with = run_config(file)
-    with _processes(choose_device(options["device"])) as device:
+    with joined_ranks() as ranks:
+        device = ranks.device(choose_device(options["device"]))
         G = load_generator(file, device=device)
         json_path = _json_path(options["json_path"], file, trained_with)
         detectors = {
@@ -62,7 +60,7 @@ def measure_network(network: str, metrics: str, options: dict[str, Any]) -> list
         )
         dataset = _open_data(G, names, options, trained_with)
         try:
-            measured = compute_metrics(G, names, dataset, settings)
+            measured = compute_metrics(G, names, dataset, settings, ranks)
         finally:
             if dataset is not None:
                 dataset.close()
@@ -120,20 +118,3 @@ def _open_data(G: Generator, names: list[str], options: dict[str, Any], trained_
         use_labels=G.c_dim > 0,
         cache_dir=options["cache_dir"],
     )
-
-
-@contextmanager
-def _processes(device: torch.device) -> Iterator[torch.device]:
-    """Joins the processes that torchrun started, each with its own GPU; alone where it did not start this one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or Ranks.current().count > 1:
-        yield device
-        return
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
-    # What is shared are arrays on the CPU.
-    torch.distributed.init_process_group("gloo")
-    try:
-        yield device
-    finally:
-        torch.distributed.destroy_process_group()

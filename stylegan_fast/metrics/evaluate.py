@@ -12,13 +12,13 @@ import torch
 from tqdm import tqdm
 
 from stylegan_fast.data import Dataset
+from stylegan_fast.distributed import ALONE, Ranks
 from stylegan_fast.errors import UserError
 from stylegan_fast.metrics.collector import Collector
 from stylegan_fast.metrics.image_metrics import IMAGE_METRICS, ImageMetric, Setting
 from stylegan_fast.metrics.images import BLOCK, Block, drawn_blocks, read_blocks
 from stylegan_fast.metrics.latent_metrics import LATENT_METRICS
 from stylegan_fast.metrics.options import MetricOptions
-from stylegan_fast.metrics.ranks import Ranks
 from stylegan_fast.metrics.real_cache import RealCache
 from stylegan_fast.models import Generator
 from stylegan_fast.seeds import keyed_seed
@@ -43,7 +43,11 @@ def uses_data(name: str) -> bool:
 
 
 def compute_metrics(
-    G: Generator, names: Sequence[str], dataset: Dataset | None = None, options: MetricOptions | None = None
+    G: Generator,
+    names: Sequence[str],
+    dataset: Dataset | None = None,
+    options: MetricOptions | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[Row]:
     """Measure a generator.
 
@@ -52,19 +56,16 @@ def compute_metrics(
         names: of ``METRICS``.
         dataset: the real images, of the network's size and channels; also gives a conditional network its classes.
         options: see there.
+        ranks: the processes that share the work; all must call.
 
     Returns:
-        One row a metric: ``metric``, ``results`` (numbers by name) and everything that changes them. Where
-        ``torch.distributed`` is initialised all ranks must call, each does its share, and rank 0 alone gets the rows.
+        One row a metric: ``metric``, ``results`` (numbers by name) and everything that changes them; on rank 0, none
+        on the others.
 
     Raises ``UserError`` where something a metric needs is missing or does not fit.
     """
     options = options or MetricOptions()
-    check_data(G, dataset, options)
-    for name in names:
-        if name in LATENT_METRICS:
-            LATENT_METRICS[name].check(G, dataset, options)
-    ranks = Ranks.current()
+    check_metrics(G, names, dataset, options)
     # The same pictures but for rounding, drawn faster.
     G = G.optimize_for_inference()
     with torch.no_grad():
@@ -72,10 +73,21 @@ def compute_metrics(
         for name in names:
             if name in LATENT_METRICS:
                 measured[name] = LATENT_METRICS[name].measure(G, dataset, options, ranks)
-    if ranks.rank > 0:
+    if not ranks.first:
         return []
     common = _circumstances(G, dataset, options)
     return [{"metric": name, **common, **measured[name]} for name in names]
+
+
+def check_metrics(G: Generator, names: Sequence[str], dataset: Dataset | None, options: MetricOptions) -> None:
+    """Raises the ``UserError`` of ``compute_metrics`` without the work."""
+    check_data(G, dataset, options)
+    available = None if dataset is None else _RealImages(dataset, options, ALONE, G.mapping.w_avg.device).count
+    for name in names:
+        if name in LATENT_METRICS:
+            LATENT_METRICS[name].check(G, dataset, options)
+        else:
+            _Task(name, G, available, options)
 
 
 def check_data(G: Generator, dataset: Dataset | None, options: MetricOptions) -> None:
@@ -102,7 +114,8 @@ def _measure_images(
     G: Generator, names: Sequence[str], dataset: Dataset | None, options: MetricOptions, ranks: Ranks
 ) -> dict[str, Row]:
     reals = None if dataset is None else _RealImages(dataset, options, ranks, G.mapping.w_avg.device)
-    tasks = {name: _Task(name, G, reals, options) for name in names if name in IMAGE_METRICS}
+    available = None if reals is None else reals.count
+    tasks = {name: _Task(name, G, available, options) for name in names if name in IMAGE_METRICS}
     if not tasks:
         return {}
     if reals is not None:
@@ -113,7 +126,7 @@ def _measure_images(
     blocks = drawn_blocks(G, count, options.drawing, options.batch, ranks, dataset)
     fill([(task.fakes, task.count) for task in tasks.values()], blocks, count, ranks, "drawn images")
     speed = count / (time.perf_counter() - began)
-    if ranks.rank > 0:
+    if not ranks.first:
         return {}
     return {name: {**task.row(), "images_per_second": speed} for name, task in tasks.items()}
 
@@ -142,35 +155,34 @@ class _RealImages:
             "detector": detector,
             "collector": collector.kind,
         }
-        # Rank 0 has the files' word; the others follow it, so that all read or none does.
-        cached = self.ranks.agreed(self._cache.load(collector, key) if self.ranks.rank == 0 else False)
-        if cached:
+        # Rank 0's disk decides, so that all ranks read the images or none does.
+        if self.ranks.shared(self.ranks.first and self._cache.load(collector, key)):
             return
         rows = self.rows
         if order == "shuffled":
             rows = np.random.RandomState(keyed_seed(self.seed, "reals") % 2**32).permutation(rows)
         blocks = read_blocks(self.dataset, rows.tolist(), count, self.device, self.ranks, self.seed)
         fill([(collector, count)], blocks, count, self.ranks, "real images")
-        if self.ranks.rank == 0:
+        if self.ranks.first:
             self._cache.save(collector, key)
 
 
 class _Task:
-    """One metric with its two collectors."""
+    """One metric with its two collectors; ``available`` real images, None without data."""
 
-    def __init__(self, name: str, G: Generator, reals: _RealImages | None, options: MetricOptions) -> None:
+    def __init__(self, name: str, G: Generator, available: int | None, options: MetricOptions) -> None:
         kind = IMAGE_METRICS[name]
-        if reals is None and kind.uses_reals == "needed":
+        if available is None and kind.uses_reals == "needed":
             raise UserError(f"{name} compares with real images: give them with --data")
         self.count = kind.images if options.num is None else options.num
-        if reals is not None and kind.equal_counts and self.count > reals.count:
+        if available is not None and kind.equal_counts and self.count > available:
             if options.num is not None:
                 raise UserError(
-                    f"--num {options.num}: {name} needs as many real images, and the data have {reals.count}; "
-                    f"give --num {reals.count} or less"
+                    f"--num {options.num}: {name} needs as many real images, and the data have {available}; "
+                    f"give --num {available} or less"
                 )
-            self.count = reals.count
-        fewest = min(self.count, reals.count) if reals is not None and kind.uses_reals == "needed" else self.count
+            self.count = available
+        fewest = self.count if available is None or kind.uses_reals == "no" else min(self.count, available)
         if fewest < kind.least:
             raise UserError(f"{name}: {fewest} images are too few; it needs at least {kind.least}")
         detector = options.detector
@@ -213,14 +225,14 @@ def fill(
     """Let each collector take in its first so many images of this rank's share of the blocks of ``count`` images."""
     numbers = -(-count // BLOCK)
     share = iter(blocks)
-    with tqdm(total=count, unit="img", desc=what, leave=False, disable=None if ranks.rank == 0 else True) as bar:
+    with tqdm(total=count, unit="img", desc=what, leave=False, disable=None if ranks.first else True) as bar:
         for first in range(0, numbers, ranks.count):
             block = next(share) if first + ranks.rank < numbers else None
             for collector, wanted in collectors:
                 part = None
                 if block is not None and block.number * BLOCK < wanted:
                     part = collector.extract(block.first(wanted - block.number * BLOCK)).cpu().numpy()
-                for extract in ranks.gathered(part):
+                for extract in ranks.gathered(part) or []:
                     if extract is not None:
                         collector.absorb(extract)
             bar.update(min(BLOCK * ranks.count, count - first * BLOCK))

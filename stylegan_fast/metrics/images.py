@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from stylegan_fast.data import Dataset
+from stylegan_fast.distributed import Ranks
 from stylegan_fast.errors import UserError
 from stylegan_fast.figures.sheet import quantize
 from stylegan_fast.metrics.detector import Detector
-from stylegan_fast.metrics.ranks import Ranks
 from stylegan_fast.models import Generator
 from stylegan_fast.seeds import keyed_seed
 

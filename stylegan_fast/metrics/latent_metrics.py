@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from stylegan_fast.data import Dataset, FaceDataset
+from stylegan_fast.distributed import Ranks
 from stylegan_fast.errors import UserError
 from stylegan_fast.figures.sheet import quantize
 from stylegan_fast.metrics.collector import RowStore
@@ -18,7 +19,6 @@ from stylegan_fast.metrics.face_classifier import ATTRIBUTES, face_classifier, f
 from stylegan_fast.metrics.images import BLOCK, as_rgb, block_latents
 from stylegan_fast.metrics.options import MetricOptions
 from stylegan_fast.metrics.path_length import EPSILON, PAIRS, PAIRS_PER_BLOCK, path_distances, path_length
-from stylegan_fast.metrics.ranks import Ranks
 from stylegan_fast.metrics.separability import IMAGES, KEPT, require_scikit_learn, separability
 from stylegan_fast.models import Generator
 from stylegan_fast.seeds import keyed_seed
@@ -48,7 +48,7 @@ class PerceptualPathLength:
         share = range(ranks.rank, numbers, ranks.count)
         found = path_distances(G, lpips, self.space, self.ends_only, options, share, pairs, dataset)
         distances = list(_gathered(found, numbers, ranks, self.name))
-        if ranks.rank > 0:
+        if not ranks.first:
             return {}
         return {
             "results": {self.name: path_length(np.concatenate(distances))},
@@ -87,7 +87,7 @@ class LinearSeparability:
         for part in _gathered(found, numbers, ranks, self.name):
             for what, rows in part.items():
                 stores[what].append(rows)
-        if ranks.rank > 0:
+        if not ranks.first:
             return {}
         logits = np.array(stores["logits"].rows())
         results: dict[str, Any] = {}
@@ -140,9 +140,9 @@ def _labelled_latents(
 def _gathered(share: Iterator[Any], numbers: int, ranks: Ranks, what: str) -> Iterator[Any]:
     """On rank 0 every rank's parts in the order of blocks; nothing on the others, which must be run through too."""
     steps = range(0, numbers, ranks.count)
-    for first in tqdm(steps, desc=what, leave=False, disable=None if ranks.rank == 0 else True):
+    for first in tqdm(steps, desc=what, leave=False, disable=None if ranks.first else True):
         part = next(share) if first + ranks.rank < numbers else None
-        yield from (one for one in ranks.gathered(part) if one is not None)
+        yield from (one for one in ranks.gathered(part) or [] if one is not None)
 
 
 LatentMetric = PerceptualPathLength | LinearSeparability

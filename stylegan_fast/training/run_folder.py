@@ -6,6 +6,7 @@
         config.json                  the settings, for people and other programs (the state holds them too)
         log.txt                      what was printed
         stats.jsonl                  one JSON object a tick
+        metrics.jsonl                one a metric and snapshot (train --metrics, calc_metrics)
         reals.png fakes_init.png     the data, and what the untrained generator drew
         fakesNNNNNN.png              after NNNNNN thousand images; the same latents every time
         network-NNNNNN.safetensors   G_ema, G and D at that moment
@@ -14,6 +15,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
@@ -23,6 +25,7 @@ from typing import Any
 from stylegan_fast.atomic import replacing
 from stylegan_fast.errors import UserError
 
+_SNAPSHOT = re.compile(r"network-(\d{6,})\.safetensors|fakes(\d{6,})\.png")
 _NUMBERED = re.compile(r"(\d{5,})-.*")
 
 
@@ -35,12 +38,30 @@ class RunFolder:
         self.previous_state = path / "state.prev.pt"
         self._stats = path / "stats.jsonl"
         self._log = path / "log.txt"
+        self.metrics = path / "metrics.jsonl"
 
     def network(self, num_images: int) -> Path:
         return self.path / f"network-{num_images // 1000:06d}.safetensors"
 
     def fakes(self, num_images: int) -> Path:
         return self.path / f"fakes{num_images // 1000:06d}.png"
+
+    def remove_old_snapshots(self, keep: int, protected: set[int]) -> None:
+        """Remove sheets and networks of all but the ``keep`` newest snapshots.
+
+        ``protected``: those after so many images stay, and count among the ``keep``. A file that cannot be removed
+        stays as well.
+        """
+        numbered: dict[str, list[Path]] = {}
+        for path in self.path.iterdir():
+            if match := _SNAPSHOT.fullmatch(path.name):
+                numbered.setdefault(match[1] or match[2], []).append(path)
+        safe = {f"{images // 1000:06d}" for images in protected}
+        others = sorted((number for number in numbered if number not in safe), key=int, reverse=True)
+        for number in others[max(keep - len(safe), 0) :]:
+            for path in numbered[number]:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def has_state(self) -> bool:
         return self.state.is_file() or self.previous_state.is_file()
@@ -60,19 +81,23 @@ class RunFolder:
             file.write(json.dumps(finite) + "\n")
 
     def cut_stats(self, num_images: int) -> None:
-        """Drop the ticks after ``num_images``, which will be written again, and a line cut short by a crash."""
-        if not self._stats.is_file():
-            return
-        kept = []
-        for line in self._stats.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and row.get("images", num_images + 1) <= num_images:
-                kept.append(line + "\n")
-        with replacing(self._stats) as file:
-            file.write("".join(kept).encode())
+        """Drop the ticks and metrics after ``num_images``, which will be written again, and lines cut short."""
+        for path in (self._stats, self.metrics):
+            if path.is_file():
+                _cut(path, num_images / 1000)
+
+
+def _cut(path: Path, kimg: float) -> None:
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("kimg"), int | float) and row["kimg"] <= kimg:
+            kept.append(line + "\n")
+    with replacing(path) as file:
+        file.write("".join(kept).encode())
 
 
 def check_outdir(outdir: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""FID, KID, Inception Score, precision and recall against formulas written anew in NumPy, and against torch-fidelity."""
+"""FID, KID, Inception Score, precision and recall against formulas written anew, and against torch-fidelity."""
 
 import importlib
 import types
