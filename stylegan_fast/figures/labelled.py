@@ -55,8 +55,8 @@ def labelled_grid(
         gap: between pictures.
     """
     gap = max(side // 40, 2) if gap is None else gap
-    size = max(side // 7, 12)
     columns, rows = max(len(row) for row in cells), len(cells)
+    size = _fitting_size(column_labels, side, max(side // 8, 12))
     top = round(1.7 * size) if any(column_labels) else gap
     left = round(1.7 * size) if any(row_labels) else gap
     step = side + gap
@@ -77,12 +77,15 @@ def labelled_grid(
     return page
 
 
+def _fitting_size(labels: Sequence[str], width: int, size: int) -> int:
+    """The largest size of letters up to ``size`` at which every label fits into the width."""
+    lengths = [font(size).getlength(words) for words in labels]
+    return max(min([size, *(math.floor(size * width / length) for length in lengths if length > width)]), 6)
+
+
 def _words(words: str, size: int, width: int, height: int) -> Image.Image:
-    """Words in the middle of a white strip, smaller where they would not fit."""
+    """Words in the middle of a white strip."""
     strip = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(strip)
-    length = draw.textlength(words, font=font(size))
-    if length > width:
-        size = max(math.floor(size * width / length), 6)
-    draw.text((width / 2, height / 2), words, fill=INK, font=font(size), anchor="mm")
+    fitting = font(_fitting_size([words], width, size))
+    ImageDraw.Draw(strip).text((width / 2, height / 2), words, fill=INK, font=fitting, anchor="mm")
     return strip

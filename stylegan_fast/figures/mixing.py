@@ -18,7 +18,7 @@ from stylegan_fast.seeds import parse_ranges
 NAMED_LAYERS = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, 64)}
 
 
-def parse_styles(text: str, num_ws: int) -> list[int]:
+def parse_styles(text: str, num_ws: int, option: str = "--styles") -> list[int]:
     """Layers written as ``coarse``, ``middle``, ``fine`` or like ``0-3,6``, for a network of ``num_ws`` layers.
 
     Raises ``UserError`` where the network has no such layer.
@@ -29,13 +29,13 @@ def parse_styles(text: str, num_ws: int) -> list[int]:
         if not layers:
             resolution = 2 ** (num_ws // 2 + 1)
             raise UserError(
-                f"--styles {text}: those are the layers from {first} on, but a network of {resolution}x{resolution} "
+                f"{option} {text}: those are the layers from {first} on, but a network of {resolution}x{resolution} "
                 f"has only layers 0 to {num_ws - 1}"
             )
         return layers
     if any(ch.isalpha() for ch in text):
-        raise UserError(f"--styles {text!r}: write coarse, middle, fine, or layers like 0-3")
-    return sorted(set(parse_ranges(text, "--styles", largest=num_ws - 1)))
+        raise UserError(f"{option} {text!r}: write coarse, middle, fine, or layers like 0-3")
+    return sorted(set(parse_ranges(text, option, largest=num_ws - 1)))
 
 
 def mixed_styles(a: Tensor, b: Tensor, layers: Sequence[int]) -> Tensor:

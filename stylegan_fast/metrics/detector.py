@@ -27,6 +27,16 @@ from stylegan_fast.errors import UserError
 KNOWN = {"f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4": "Inception-2015-12-05"}
 
 
+def as_rgb(images: Tensor) -> Tensor:
+    """uint8 ``[n, C, H, W]`` with three channels: gray is repeated, transparency laid over white."""
+    if images.shape[1] == 3:
+        return images
+    if images.shape[1] == 1:
+        return images.expand(-1, 3, -1, -1).contiguous()
+    colour, alpha = images[:, :3].float(), images[:, 3:].float() / 255
+    return (colour * alpha + 255 * (1 - alpha)).round().to(torch.uint8)
+
+
 @dataclass(frozen=True)
 class Detector:
     """A detector ready to run. ``name``: what it is known as, else its file's name; ``sha256``: of its file."""
@@ -37,13 +47,13 @@ class Detector:
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
-        """float32 ``[N, D]`` of uint8 ``[N, 3, H, W]``."""
-        return self._run(images, "features", return_features=True)
+        """float32 ``[N, D]`` of uint8 ``[N, C, H, W]``."""
+        return self._run(as_rgb(images), "features", return_features=True)
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """float32 ``[N, K]``, rows that sum to 1, of uint8 ``[N, 3, H, W]``."""
-        found = self._run(images, "class probabilities", no_output_bias=True)
+        """float32 ``[N, K]``, rows that sum to 1, of uint8 ``[N, C, H, W]``."""
+        found = self._run(as_rgb(images), "class probabilities", no_output_bias=True)
         if (found < 0).any() or (found.sum(1) - 1).abs().max() > 1e-3:
             raise UserError(f"detector {self.name}: its outputs are not probabilities; the Inception Score needs them")
         return found
@@ -57,8 +67,8 @@ class Detector:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """float32 ``[N, A]``, one for each attribute, of uint8 ``[N, 3, H, W]``: the file called with images alone."""
-        return self._run(images, "logits")
+        """float32 ``[N, A]``, one for each attribute, of uint8 ``[N, C, H, W]``: the file called with images alone."""
+        return self._run(as_rgb(images), "logits")
 
     def _run(self, images: Tensor, what: str, **options: bool) -> Tensor:
         try:

@@ -49,18 +49,8 @@ class Block:
         place = (detector.sha256, kind)
         if place not in self._kept:
             run = detector.probabilities if kind == "probabilities" else detector.features
-            self._kept[place] = run(as_rgb(self.images))
+            self._kept[place] = run(self.images)
         return self._kept[place]
-
-
-def as_rgb(images: Tensor) -> Tensor:
-    """uint8 ``[n, C, H, W]`` with three channels: gray is repeated, transparency laid over white."""
-    if images.shape[1] == 3:
-        return images
-    if images.shape[1] == 1:
-        return images.expand(-1, 3, -1, -1).contiguous()
-    colour, alpha = images[:, :3].float(), images[:, 3:].float() / 255
-    return (colour * alpha + 255 * (1 - alpha)).round().to(torch.uint8)
 
 
 @dataclass(frozen=True)

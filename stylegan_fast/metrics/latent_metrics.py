@@ -14,9 +14,9 @@ from stylegan_fast.data import Dataset, FaceDataset
 from stylegan_fast.distributed import Ranks
 from stylegan_fast.errors import UserError
 from stylegan_fast.figures.sheet import quantize
+from stylegan_fast.latent.face_classifier import ATTRIBUTES, face_classifier, fingerprint
 from stylegan_fast.metrics.collector import RowStore
-from stylegan_fast.metrics.face_classifier import ATTRIBUTES, face_classifier, fingerprint
-from stylegan_fast.metrics.images import BLOCK, as_rgb, block_latents
+from stylegan_fast.metrics.images import BLOCK, block_latents
 from stylegan_fast.metrics.options import MetricOptions
 from stylegan_fast.metrics.path_length import EPSILON, PAIRS, PAIRS_PER_BLOCK, path_distances, path_length
 from stylegan_fast.metrics.separability import IMAGES, KEPT, require_scikit_learn, separability
@@ -103,12 +103,8 @@ class LinearSeparability:
 def _classifier(G: Generator, options: MetricOptions) -> tuple[Callable[[Tensor], Tensor], Row]:
     """What gives logits ``[N, A]`` of uint8 images, and its description."""
     if options.classifier is not None:
-        module = options.classifier
-
-        def classify(images: Tensor) -> Tensor:
-            return module.logits(as_rgb(images))
-
-        return classify, {"classifier": {"name": module.name, "sha256": module.sha256}}
+        given = options.classifier
+        return given.logits, {"classifier": {"name": given.name, "sha256": given.sha256}}
     own = face_classifier(G.img_resolution, G.img_channels, cache_dir=options.cache_dir, device=G.mapping.w_avg.device)
     accuracy = dict(zip(ATTRIBUTES, own.accuracy.tolist(), strict=True))
     about = {"name": "built-in faces", "sha256": fingerprint(own), "accuracy": accuracy}

@@ -12,8 +12,9 @@ from stylegan_fast.distributed import ALONE
 from stylegan_fast.errors import UserError
 from stylegan_fast.metrics import Drawing, MetricOptions, compute_metrics, load_detector, parse_metrics
 from stylegan_fast.metrics.collector import Collector
+from stylegan_fast.metrics.detector import as_rgb
 from stylegan_fast.metrics.features import AllFeatures, Moments
-from stylegan_fast.metrics.images import as_rgb, drawn_blocks, read_blocks
+from stylegan_fast.metrics.images import drawn_blocks, read_blocks
 from stylegan_fast.metrics.inception_score import ClassProbabilities
 from stylegan_fast.metrics.real_cache import RealCache
 from stylegan_fast.metrics.swd import Descriptors
