@@ -6,6 +6,7 @@ Each function returns a picture ready for print, of the network's images enlarge
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,7 +31,8 @@ def uncurated(G: Generator, seed: int, settings: SampleSettings, batch: int = 8)
     count = sum(_UNCURATED_ROWS * 2**halvings for halvings in _MULTI_RESOLUTION)
     drawn = draw_seeds(G, range(seed, seed + count), settings, batch)
     columns = sum(2.0**-halvings for halvings in _MULTI_RESOLUTION)
-    side = max(print_cell(drawn_size(G), round(columns), 2400), 8 * 2 ** max(_MULTI_RESOLUTION))
+    # By powers of two, so that the smaller ones too are whole multiples, or averages of whole blocks.
+    side = drawn_size(G) << max(round(math.log2(2400 / columns / drawn_size(G))), 0)
     sheet = Image.new("RGB", (round(columns * side), _UNCURATED_ROWS * side), "white")
     left = 0
     for halvings in _MULTI_RESOLUTION:
