@@ -47,6 +47,6 @@ _B = dataclasses.replace(
 _C = dataclasses.replace(_B, title="mapping network and styles", mapping=True, styles=True)
 _D = dataclasses.replace(_C, title="constant input", const_input=True)
 _E = dataclasses.replace(_D, title="noise inputs", noise=True)
-_F = dataclasses.replace(_E, title="mixing regularisation", mixing=True)
+_F = dataclasses.replace(_E, title="StyleGAN: mixing regularisation", mixing=True)
 
 LADDER: dict[str, Rung] = dict(zip(CONFIGS, (_A, _B, _C, _D, _E, _F), strict=True))
