@@ -63,7 +63,7 @@ def main(
     from stylegan_fast.figures.labelled import DPI
     from stylegan_fast.figures.mixing import parse_styles
     from stylegan_fast.figures.samples import SampleSettings, check_class
-    from stylegan_fast.figures.sheet import save_png
+    from stylegan_fast.figures.sheet import quantize, save_png
     from stylegan_fast.latent.face_classifier import ATTRIBUTES, face_classifier
     from stylegan_fast.latent.named import named_direction, save_direction
     from stylegan_fast.metrics.detector import load_detector
@@ -74,17 +74,23 @@ def main(
     check_class(G, class_index)
     chosen = None if layers is None else parse_styles(layers, G.num_ws, "--layers")
     folder = output_folder(outdir)
-    classify: Any = None
+    model: Any = None
     names = None
     if direction.startswith("attribute:"):
         if classifier is not None:
-            classify = load_detector(classifier, trusted=trust_detector, device=where, option="--classifier").logits
+            model = load_detector(classifier, trusted=trust_detector, device=where, option="--classifier").logits
         else:
             names = list(ATTRIBUTES)
             if direction.partition(":")[2] not in names:  # before minutes are spent on the classifier
                 raise UserError(f"--direction {direction!r}: the built-in faces have {', '.join(names)}")
-            classify = face_classifier(G.img_resolution, G.img_channels, cache_dir=cache_dir, device=where)
-    found = named_direction(G, direction, classify=classify, attributes=names, samples=samples)
+            model = face_classifier(G.img_resolution, G.img_channels, cache_dir=cache_dir, device=where)
+
+    def classify(images: Any) -> Any:
+        return model(quantize(images))
+
+    found = named_direction(
+        G, direction, classify=None if model is None else classify, attributes=names, samples=samples
+    )
     if save is not None:
         save_direction(found, save)
     amounts = [strength * step / steps for step in range(-steps, steps + 1)]

@@ -32,7 +32,7 @@ ATTRIBUTES: dict[str, Callable[[FaceAttributes], bool]] = {
 }
 VERSION = 1  # raise it when the attributes, the network or its training change
 LARGEST = 64  # pixels it looks at; larger pictures are reduced, which hides nothing of these attributes
-_FACES, _HELD_OUT, _EPOCHS, _BATCH = 10_000, 1_000, 6, 64
+_FACES, _HELD_OUT, _EPOCHS, _BATCH = 10_000, 1_000, 4, 64
 
 
 class FaceClassifier(nn.Module):
@@ -78,7 +78,7 @@ def face_classifier(
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
-                file.write(save(model.state_dict()))
+                file.write(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
         except OSError as failure:
             print(f"the classifier of faces was trained but not kept: {failure}", file=sys.stderr)
     return model.eval().requires_grad_(False).to(device)

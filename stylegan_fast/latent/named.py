@@ -12,7 +12,6 @@ from torch import Tensor
 
 from stylegan_fast.atomic import replacing
 from stylegan_fast.errors import UserError
-from stylegan_fast.figures.sheet import quantize
 from stylegan_fast.latent.directions import attribute_direction, factorised_directions, principal_axes, sample_w
 from stylegan_fast.models import Generator
 
@@ -46,7 +45,7 @@ def named_direction(
         G: the generator.
         text: ``pca:K``, principal axis K of W, 0 the widest; ``factor:K``, number K of the closed-form factorisation;
             ``attribute:NAME``, in which an attribute appears; or the path of a ``.npy`` file with ``[w_dim]`` numbers.
-        classify: logits ``[N, A]`` of uint8 images ``[N, C, H, W]``, for attributes.
+        classify: logits ``[N, A]`` of images as the network draws them ``[N, C, H, W]``, for attributes.
         attributes: the names of the A; None: they are asked for by number.
         samples: latents looked at.
         seed: of them.
@@ -66,7 +65,7 @@ def named_direction(
     elif kind == "attribute":
         if classify is None:
             raise UserError(f"--direction {text!r}: attributes need a classifier")
-        logits = torch.cat([classify(quantize(_drawn(G, part))) for part in w.split(64)])
+        logits = torch.cat([classify(_drawn(G, part)) for part in w.split(64)])
         place = _attribute(text, which, attributes, logits.shape[1])
         try:
             vector = attribute_direction(w, (logits[:, place] > 0).cpu())
