@@ -214,12 +214,10 @@ def test_what_is_kept_of_images_does_not_grow_with_their_number(detector_file: P
     rng = np.random.default_rng(0)
     for collector in (Moments(detector), ClassProbabilities(detector, 64 * 40), AllFeatures(detector), Descriptors()):
         shape = (64, 1, 2, 3, 7, 7) if isinstance(collector, Descriptors) else (64, 5)
-        sizes = []
-        for blocks in (20, 20):
-            for _ in range(blocks):
-                collector.absorb(rng.random(shape, dtype=np.float32))
-            sizes.append(bytes_kept(collector) if not isinstance(collector, Descriptors) else 0)
-        assert sizes[0] == sizes[1], type(collector)
+        for _ in range(40):
+            collector.absorb(rng.random(shape, dtype=np.float32))
+        if not isinstance(collector, Descriptors):  # 2,560 rows of 5 numbers would be 51 kB
+            assert bytes_kept(collector) < 4096, type(collector)
         stored = collector.levels() if isinstance(collector, Descriptors) else []
         stored += [collector.rows()] if isinstance(collector, AllFeatures) else []
         assert all(isinstance(rows, np.memmap) for rows in stored)
