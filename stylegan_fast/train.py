@@ -94,13 +94,17 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
     type=click.IntRange(min=1),
     help="Stop after so many steps in a row without finite gradients. [100]",
 )
+@click.option("--metrics", metavar="LIST", help="Measure snapshots: swd,msssim,fid50k, ... as calc_metrics does.")
+@click.option("--metrics-num", type=click.IntRange(min=1), help="Images for --metrics. [default: as published]")
+@click.option("--detector", metavar="FILE", help="TorchScript feature detector of fid50k, kid50k, is50k and pr50k.")
+@click.option("--trust-detector", is_flag=True, default=None, help="Run it though it is not known here: a program.")
 @click.option("--profile", is_flag=True, help="Write trace.json and profile.txt: where the time of a step goes.")
 @click.option(
     "--resume",
     metavar="RUN|latest",
     help="Go on with a run: its folder, or the latest in --outdir. It keeps its own settings; "
     "--kimg, --snap, --tick, --keep, --device, --threads, --precision, --batch-gpu, --max-skipped, --cuda-graphs, "
-    "--cache-dir and a moved --data may be given anew.",
+    "--cache-dir, --metrics and its settings and a moved --data may be given anew.",
 )
 def main(outdir: str, resume: str | None, profile: bool, growing: str | None, **options: Any) -> int:
     """Train a StyleGAN: progressive growing, non-saturating loss with R1, style mixing.

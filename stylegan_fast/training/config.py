@@ -17,6 +17,7 @@ from stylegan_fast.training.schedule import Schedule
 CHANGEABLE = (
     "data", "kimg", "snap", "tick", "device", "threads", "cache_dir", "keep", "batch_gpu", "precision", "max_skipped",
     "cuda_graphs",
+    "metrics", "metrics_num", "detector", "trust_detector",
 )  # fmt: skip
 
 GP_WEIGHT = 10.0
@@ -62,6 +63,10 @@ class TrainConfig:
     tick: float | None = None  # None: the official table, scaled
     keep: int | None = None  # None: all snapshots
     max_skipped: int = 100
+    metrics: str | None = None  # measured at snapshots
+    metrics_num: int | None = None  # images for them; None: as published
+    detector: str | None = None  # TorchScript file
+    trust_detector: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

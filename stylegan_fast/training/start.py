@@ -24,6 +24,7 @@ from stylegan_fast.training.config import TrainConfig, config_for_resume, config
 from stylegan_fast.training.draws import keyed_seed
 from stylegan_fast.training.loop import Loop
 from stylegan_fast.training.losses import OBJECTIVES
+from stylegan_fast.training.measure import Measure
 from stylegan_fast.training.observer import Observer
 from stylegan_fast.training.position import Position, describe
 from stylegan_fast.training.precision import Precision, choose_precision
@@ -75,7 +76,7 @@ def _train(options: dict[str, Any], outdir: str, resume: str | None, profile: bo
         config = replace(config, resolution=dataset.resolution)
         schedule_of(config, dataset.resolution, ranks.count)  # what is wrong with the batch, before a folder is made
         trainer = build_trainer(config, dataset, device, precision, ranks)
-        observers = build_observers(config, trainer, profile)
+        observers = build_observers(config, trainer, dataset, profile)
         position = Position()
         if state is not None:
             _compare_data(state["dataset"], dataset)
@@ -96,9 +97,12 @@ def _train(options: dict[str, Any], outdir: str, resume: str | None, profile: bo
         dataset.close()
 
 
-def build_observers(config: TrainConfig, trainer: Trainer, profile: bool = False) -> list[Observer]:
+def build_observers(config: TrainConfig, trainer: Trainer, dataset: Dataset, profile: bool = False) -> list[Observer]:
     """What watches a run, in the order in which it is told."""
-    return [Profile()] if profile else []
+    observers: list[Observer] = [Profile()] if profile else []
+    if config.metrics is not None:
+        observers.append(Measure(config, dataset, trainer))
+    return observers
 
 
 def _found_state(outdir: str, resume: str | None) -> tuple[RunFolder | None, dict[str, Any] | None, str | None]:
