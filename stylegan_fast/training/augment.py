@@ -33,7 +33,7 @@ def augment(images: Tensor, p: float, generator: torch.Generator, kinds: Collect
     """
     if p == 0:
         return images
-    count, channels, height, width = images.shape
+    count, _, height, width = images.shape
     images = warp(images, draw_geometry(count, height, width, p, generator, kinds))
     return recolour(images, draw_colour(count, p, generator, kinds)) if "color" in kinds else images
 

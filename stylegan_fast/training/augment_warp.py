@@ -31,8 +31,8 @@ SYM6 = (
     0.0017677118642428036,
     -0.007800708325034148,
 )
-# The filter's middle of mass lies at tap 5.1, and not between the two middle taps at 5.5: the enlarged picture lies half
-# a pixel to the left and above, which the way back undoes and the warp in between has to know.
+# The filter's middle of mass lies at tap 5.1, and not between the two middle taps at 5.5: the enlarged picture lies
+# half a pixel to the left and above, which the way back undoes and the warp in between has to know.
 _LAG = 0.5
 _EDGE = len(SYM6) // 4  # pixels around the picture that the way back looks at
 
@@ -115,7 +115,7 @@ class _Sample(torch.autograd.Function):
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
         (grid,) = ctx.saved_tensors
         return _SampleAdjoint.apply(dy, grid, ctx.size), None
 
@@ -130,6 +130,6 @@ class _SampleAdjoint(torch.autograd.Function):
         return dx
 
     @staticmethod
-    def backward(ctx: Any, ddx: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, ddx: Tensor) -> tuple[Tensor, None, None]:
         (grid,) = ctx.saved_tensors
         return _Sample.apply(ddx, grid), None, None
