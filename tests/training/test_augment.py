@@ -179,7 +179,7 @@ def test_an_image_is_augmented_alike_in_any_dtype_and_layout() -> None:
 
 
 def test_below_1_the_distribution_before_the_flips_and_turns_can_be_told_from_the_one_after() -> None:
-    """Appendix C: on distributions over the eight positions of a picture the operator is invertible, and at p = 1 not."""
+    """Appendix C: on distributions over a picture's eight positions the operator is invertible, and at p = 1 not."""
 
     def operator(p: float) -> torch.Tensor:
         drawn = draw_geometry(40_000, 64, 64, p, generator(), ["blit"])[:, :2, :2].round()
