@@ -36,7 +36,7 @@ MISTAKE = 2
 # the pool when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-_MEMORY_OPTIONS = ("--batch", "--resolution", "--channel-base")
+_MEMORY_OPTIONS = ("--batch-gpu", "--batch", "--resolution", "--channel-base")
 _DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 

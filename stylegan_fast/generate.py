@@ -42,28 +42,38 @@ def main(
     batch: int,
     device: str,
 ) -> None:
-    """Draw one PNG per seed. An image depends on the network, its seed and the settings, not on the other seeds."""
+    """Draw one PNG per seed. An image depends on the network, its seed and the settings, not on the other seeds.
+
+    Several GPUs share the seeds out: torchrun --nproc_per_node 8 -m stylegan_fast.generate ...
+    """
     wanted = parse_ranges(seeds, "--seeds")
     from tqdm import tqdm  # torch and the rest here, so that --help and typing errors are answered at once
 
     from stylegan_fast.device import choose_device
+    from stylegan_fast.distributed import joined_ranks
     from stylegan_fast.figures.samples import SampleSettings, check_class, draw_seeds
     from stylegan_fast.figures.sheet import cell_size, image_sheet, picture, save_png
     from stylegan_fast.models import load_generator
 
-    G = load_generator(network, device=choose_device(device))
-    check_class(G, class_index)
-    folder = output_folder(outdir)
-    settings = SampleSettings(trunc, trunc_cutoff, class_index, noise_mode)
-    drawn = draw_seeds(G, wanted, settings, batch)
-    on_grid = []
-    for seed, pixels in tqdm(drawn, total=len(wanted), unit="img", disable=None):
-        save_png(picture(pixels), folder / f"seed{seed:04d}.png")
+    with joined_ranks() as ranks:
+        G = load_generator(network, device=ranks.device(choose_device(device)))
+        check_class(G, class_index)
+        folder = output_folder(outdir)
+        settings = SampleSettings(trunc, trunc_cutoff, class_index, noise_mode)
+        here = wanted[ranks.rank :: ranks.count]
+        drawn = draw_seeds(G, here, settings, batch)
+        on_grid = []
+        for seed, pixels in tqdm(drawn, total=len(here), unit="img", disable=None if ranks.first else True):
+            save_png(picture(pixels), folder / f"seed{seed:04d}.png")
+            if grid:
+                on_grid.append(pixels)
+        shares = ranks.gathered(on_grid)
+        if shares is None:
+            return
         if grid:
-            on_grid.append(pixels)
-    if grid:
-        columns = min(max(round(len(on_grid) ** 0.5 * 1.25), 1), len(on_grid))
-        save_png(image_sheet(on_grid, columns, cell_size(on_grid[0].shape[0])), folder / "grid.png")
+            pictures = [shares[place % ranks.count][place // ranks.count] for place in range(len(wanted))]
+            columns = min(max(round(len(pictures) ** 0.5 * 1.25), 1), len(pictures))
+            save_png(image_sheet(pictures, columns, cell_size(pictures[0].shape[0])), folder / "grid.png")
     click.echo(f"{len(wanted)} images in {folder}" + (f", together in {folder / 'grid.png'}" if grid else ""))
 
 

@@ -8,6 +8,11 @@ import click
 
 from stylegan_fast.command import run
 
+# Spelled out here, so that --help and typing errors are answered without waiting for torch.
+CONFIGS = ("a", "b", "c", "d", "e", "f")
+OBJECTIVE_NAMES = ("nonsaturating", "saturating", "hinge", "least-squares", "wgan", "wgan-gp")
+PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
+
 
 @click.command()
 @click.option("--data", metavar="PATH", help="Folder or ZIP of images. Left out: the built-in cartoon faces.")
@@ -20,15 +25,38 @@ from stylegan_fast.command import run
     type=click.FloatRange(min=0, min_open=True),
     help="Thousands of images to train on; the whole schedule is scaled to it. [default: 25000]",
 )
+@click.option("--config", type=click.Choice(CONFIGS), help="Row of the paper's Table 1. [default: f, StyleGAN]")
+@click.option("--growing", type=click.Choice(["on", "off"]), help="Progressive growing. [default: on]")
 @click.option("--batch", type=click.IntRange(min=1), help="Images per step. [default: the paper's, by resolution]")
+@click.option(
+    "--batch-gpu", type=click.IntRange(min=1), help="Images of one pass; more are added up. [default: all at once]"
+)
 @click.option("--channel-base", type=click.IntRange(min=8), help="Network width: feature maps at r x r are 2*base/r...")
 @click.option("--channel-max", type=click.IntRange(min=1), help="...but at most this many. [defaults: 8192, 512]")
 @click.option("--z-dim", type=click.IntRange(min=1), help="Width of the latents z and w. [default: 512]")
-@click.option("--map-depth", type=click.IntRange(min=1, max=64), help="Layers of the mapping network. [default: 8]")
+@click.option(
+    "--map-depth", type=click.IntRange(min=0, max=64), help="Layers of the mapping network; 0: none. [default: 8]"
+)
 @click.option("--mirror", is_flag=True, default=None, help="Flip half of the images left to right.")
 @click.option("--cond", is_flag=True, default=None, help="Train on the data's labels as classes.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate. [default: by resolution, 0.001 up]")
-@click.option("--gamma", type=click.FloatRange(min=0), help="Weight of the R1 penalty. [default: 10]")
+@click.option(
+    "--objective",
+    type=click.Choice(OBJECTIVE_NAMES),
+    help="The game's loss. [default: nonsaturating; config a: wgan-gp]",
+)
+@click.option("--gamma", type=click.FloatRange(min=0), help="Weight of the R1 penalty. [default: 10; WGAN: 0]")
+@click.option("--r2-gamma", type=click.FloatRange(min=0), help="Weight of the R2 penalty, R1's on fakes. [default: 0]")
+@click.option("--r1-every", type=click.IntRange(min=1), help="R1 and R2 on every so many steps only. [default: 1]")
+@click.option(
+    "--gp", type=click.FloatRange(min=0), help="Weight of the gradient penalty. [default: wgan-gp 10, else 0]"
+)
+@click.option(
+    "--clip",
+    type=click.FloatRange(0, min_open=True),
+    help="Limit of D's stored weights. [default: wgan 0.5, else none]",
+)
+@click.option("--n-critic", type=click.IntRange(min=1), help="Discriminator steps per generator step. [default: 1]")
 @click.option(
     "--ema-kimg",
     type=click.FloatRange(min=0),
@@ -36,6 +64,7 @@ from stylegan_fast.command import run
 )
 @click.option("--mixing-prob", type=click.FloatRange(0, 1), help="Probability of style mixing. [default: 0.9]")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of every random number in the run. [default: 0]")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="[default: auto, what the device does well]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto, the fastest here]")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch. [default: torch's choice]")
 @click.option("--cache-dir", metavar="DIR", help="Where decoded images are kept. [default: your cache folder]")
@@ -48,20 +77,33 @@ from stylegan_fast.command import run
     help="Thousands of images between progress lines. [default: by resolution]",
 )
 @click.option(
+    "--keep", type=click.IntRange(min=1), help="Snapshots to keep, the best and last among them. [default: all]"
+)
+@click.option(
+    "--max-skipped",
+    type=click.IntRange(min=1),
+    help="Stop after so many steps in a row without finite gradients. [100]",
+)
+@click.option("--profile", is_flag=True, help="Write trace.json and profile.txt: where the time of a step goes.")
+@click.option(
     "--resume",
     metavar="RUN|latest",
     help="Go on with a run: its folder, or the latest in --outdir. It keeps its own settings; "
-    "--kimg, --snap, --tick, --device, --threads, --cache-dir and a moved --data may be given anew.",
+    "--kimg, --snap, --tick, --keep, --device, --threads, --precision, --batch-gpu, --max-skipped, --cache-dir and a "
+    "moved --data may be given anew.",
 )
-def main(outdir: str, resume: str | None, **options: Any) -> int:
+def main(outdir: str, resume: str | None, profile: bool, growing: str | None, **options: Any) -> int:
     """Train a StyleGAN: progressive growing, non-saturating loss with R1, style mixing.
+
+    Several GPUs: torchrun --nproc_per_node 8 -m stylegan_fast.train ...
 
     With no options at all it trains on built-in cartoon faces, sized for this machine. Ctrl-C saves and says how to go
     on. The folder of the run holds sample sheets (fakes*.png), networks, log.txt, stats.jsonl and the state.
     """
     from stylegan_fast.training.start import train  # here, so that --help and typing errors are answered at once
 
-    return train(options, outdir, resume)
+    options["growing"] = None if growing is None else growing == "on"
+    return train(options, outdir, resume, profile)
 
 
 if __name__ == "__main__":

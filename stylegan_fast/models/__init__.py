@@ -3,11 +3,13 @@
 from stylegan_fast.models.discriminator import Discriminator
 from stylegan_fast.models.generator import Generator
 from stylegan_fast.models.growth import num_layers_at
+from stylegan_fast.models.ladder import LADDER
 from stylegan_fast.models.mapping import MappingNetwork, mix_styles
 from stylegan_fast.models.network_file import load_discriminator, load_generator, network_config, save_networks
 from stylegan_fast.models.synthesis import SynthesisNetwork
 
 __all__ = [
+    "LADDER",
     "Discriminator",
     "Generator",
     "MappingNetwork",

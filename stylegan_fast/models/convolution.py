@@ -2,7 +2,7 @@
 
 import math
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from stylegan_fast.layers import Blur, EqualConv2d
@@ -29,14 +29,15 @@ class UpConv2d(EqualConv2d):
 
 
 class DownConv2d(EqualConv2d):
-    """Blur [1, 2, 1], 3x3 convolution, mean over 2x2, bias, leaky ReLU: ``lrelu(down(conv(blur(x))) + bias)``.
+    """Blur [1, 2, 1] (if wanted), 3x3 convolution, mean over 2x2, bias, leaky ReLU:
+    ``lrelu(down(conv(blur(x))) + bias)``.
 
     Shapes: x ``[N, in_channels, H, W]`` -> y ``[N, out_channels, H / 2, W / 2]``.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, blur: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, gain=math.sqrt(2), activation="lrelu")
-        self.blur = Blur()
+        self.blur = Blur() if blur else nn.Identity()
 
     def composed_weight(self) -> Tensor:
         # Convolution and mean in one: 16 multiplications per output pixel instead of 36.

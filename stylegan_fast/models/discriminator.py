@@ -16,11 +16,11 @@ SQRT2 = math.sqrt(2)
 class DiscriminatorBlock(nn.Module):
     """One resolution: a 3x3 convolution, then one that halves the resolution; `from_rgb` lets images in here."""
 
-    def __init__(self, channels: int, out_channels: int, img_channels: int) -> None:
+    def __init__(self, channels: int, out_channels: int, img_channels: int, blur: bool) -> None:
         super().__init__()
         self.from_rgb = EqualConv2d(img_channels, channels, 1, gain=SQRT2, activation="lrelu")
         self.conv0 = EqualConv2d(channels, channels, 3, gain=SQRT2, activation="lrelu")
-        self.conv1 = DownConv2d(channels, out_channels)
+        self.conv1 = DownConv2d(channels, out_channels, blur)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv1(self.conv0(x))
@@ -56,6 +56,7 @@ class Discriminator(nn.Module):
         c_dim: number of classes; 0 for none.
         channel_base, channel_max: as in `Generator`.
         mbstd_group_size: see `MinibatchStdDev`.
+        blur: low-pass filter before each halving ("bilinear"); without, as in the progressive GAN.
 
     Attributes:
         lod: the level of detail used where none is given; 0 (full resolution) unless set or saved mid-growth.
@@ -74,6 +75,7 @@ class Discriminator(nn.Module):
         channel_base: int = 8192,
         channel_max: int = 512,
         mbstd_group_size: int = 4,
+        blur: bool = True,
     ) -> None:
         super().__init__()
         check_image_shape("Discriminator", img_resolution, img_channels)
@@ -88,6 +90,7 @@ class Discriminator(nn.Module):
             "img_channels": img_channels,
             "c_dim": c_dim,
             **sizes,
+            "blur": blur,
         }
         self.img_resolution = img_resolution
         self.img_channels = img_channels
@@ -99,7 +102,7 @@ class Discriminator(nn.Module):
             resolution = 2**stage
             channels = channels_at(resolution, channel_base, channel_max)
             out_channels = channels_at(resolution // 2, channel_base, channel_max)
-            self.add_module(f"b{resolution}", DiscriminatorBlock(channels, out_channels, img_channels))
+            self.add_module(f"b{resolution}", DiscriminatorBlock(channels, out_channels, img_channels, blur))
         self.b4 = DiscriminatorEpilogue(
             channels_at(4, channel_base, channel_max),
             channels_at(2, channel_base, channel_max),

@@ -23,9 +23,11 @@ class Generator(nn.Module):
         z_dim, w_dim: widths of the latents.
         c_dim: number of classes; 0 for none.
         channel_base, channel_max: feature maps at resolution r: ``min(2 * channel_base / r, channel_max)``.
-        mapping_layers: fully connected layers of the mapping network.
+        mapping_layers: fully connected layers of the mapping network; 0: w is the normalised z (and class embedding).
         mapping_width: their width but for the last; None is `w_dim`.
         w_avg_beta: share of `mapping.w_avg` that each update keeps.
+        blur, styles, const_input, noise: what sets the paper's configurations A to F apart, see `SynthesisNetwork` and
+            `LADDER`; all True is StyleGAN (F).
 
     Attributes:
         z_dim, w_dim, c_dim, num_ws, img_resolution, img_channels: as above; `num_ws` style layers, two per resolution.
@@ -49,6 +51,10 @@ class Generator(nn.Module):
         mapping_layers: int = 8,
         mapping_width: int | None = None,
         w_avg_beta: float = 0.995,
+        blur: bool = True,
+        styles: bool = True,
+        const_input: bool = True,
+        noise: bool = True,
     ) -> None:
         super().__init__()
         check_image_shape("Generator", img_resolution, img_channels)
@@ -62,18 +68,21 @@ class Generator(nn.Module):
             "mapping_width": mapping_width,
         }
         for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"Generator: {name} is {size}, expected at least 1")
+            least = 0 if name == "mapping_layers" else 1
+            if size < least:
+                raise ValueError(f"Generator: {name} is {size}, expected at least {least}")
         if c_dim < 0:
             raise ValueError(f"Generator: c_dim is {c_dim}, expected 0 (no classes) or more")
         if not 0 <= w_avg_beta <= 1:
             raise ValueError(f"Generator: w_avg_beta is {w_avg_beta}, expected 0 to 1")
+        ladder = {"blur": blur, "styles": styles, "const_input": const_input, "noise": noise}
         self.init_kwargs: dict[str, Any] = {
             "img_resolution": img_resolution,
             "img_channels": img_channels,
             "c_dim": c_dim,
             **sizes,
             "w_avg_beta": w_avg_beta,
+            **ladder,
         }
         self.img_resolution = img_resolution
         self.img_channels = img_channels
@@ -82,7 +91,7 @@ class Generator(nn.Module):
         self.c_dim = c_dim
         self.num_ws = num_layers_at(img_resolution)
         self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, mapping_layers, mapping_width, w_avg_beta)
-        self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, channel_base, channel_max)
+        self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, channel_base, channel_max, **ladder)
 
     def optimize_for_inference(self, dtype: torch.dtype = torch.float32) -> "Generator":
         """A copy that draws the same pictures faster and cannot be trained or saved.

@@ -26,10 +26,14 @@ class MappingNetwork(nn.Module):
     Args:
         z_dim, c_dim, w_dim: widths of the latent, of the one-hot class (0: none) and of w.
         num_ws: copies of w to return, one per style layer of the synthesis network.
-        num_layers: fully connected layers.
+        num_layers: fully connected layers; with 0, w is what the pixel norm gives, so `w_dim` must be `z_dim`, or twice
+            as much with classes.
         width: of the layers but the last; None is `w_dim`.
         w_avg_beta: share of `w_avg` that each update keeps.
         lr_multiplier: see `EqualLinear`.
+
+    Raises:
+        ValueError: `w_dim` is not what a network without layers gives.
     """
 
     w_avg: Tensor
@@ -60,6 +64,8 @@ class MappingNetwork(nn.Module):
             layer = EqualLinear(inputs, outputs, gain=math.sqrt(2), lr_multiplier=lr_multiplier, activation="lrelu")
             self.add_module(f"fc{index}", layer)
             inputs = outputs
+        if inputs != w_dim:
+            raise ValueError(f"mapping: w_dim is {w_dim}, expected {inputs} because there are no layers")
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(
@@ -87,11 +93,14 @@ class MappingNetwork(nn.Module):
         """
         w = self.map(z, c)
         if update_emas:
-            with torch.no_grad():
-                batch_mean = w.to(self.w_avg.dtype).mean(dim=0)
-                self.w_avg.copy_(batch_mean.lerp(self.w_avg, self.w_avg_beta))
+            self.update_average(w.detach().to(self.w_avg.dtype).mean(dim=0))
         ws = w[:, None, :].repeat(1, self.num_ws, 1)
         return self.truncate(ws, truncation_psi, truncation_cutoff)
+
+    @torch.no_grad()
+    def update_average(self, batch_mean: Tensor) -> None:
+        """Let `w_avg` follow the mean w of a batch, ``[w_dim]``: ``w_avg = lerp(batch_mean, w_avg, w_avg_beta)``."""
+        self.w_avg.copy_(batch_mean.lerp(self.w_avg, self.w_avg_beta))
 
     def map(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """w ``[N, w_dim]`` of z and c, neither copied for each layer nor truncated."""

@@ -255,6 +255,8 @@ def _check_kwargs(file: Path, prefix: str, kwargs: dict[str, Any], network_class
             raise UserError(f"{file}: unknown setting {name!r:.60} for {prefix}; a newer version may have written it")
         if name == "w_avg_beta":
             valid = isinstance(value, int | float) and not isinstance(value, bool)
+        elif isinstance(parameters[name].default, bool):
+            valid = isinstance(value, bool)
         else:
             largest = _MOST_MAPPING_LAYERS if name == "mapping_layers" else _LARGEST_SIZE
             valid = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= largest

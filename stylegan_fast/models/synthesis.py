@@ -2,64 +2,126 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from stylegan_fast.layers import EqualConv2d, LayerEpilogue, Upsample
+from stylegan_fast.layers import Blur, EqualConv2d, EqualLinear, FusedLeakyReLU, LayerEpilogue, PixelNorm, Upsample
 from stylegan_fast.models.convolution import UpConv2d
 from stylegan_fast.models.growth import channels_at, fade, resize_by_halves, split_lod
 
 NOISE_MODES = ("random", "const", "none")
 
 
-class SynthesisLayer(nn.Module):
-    """One style layer: a convolution (none after the learned constant), then the epilogue of noise, bias, activation,
-    normalisation and style; after an up-convolution the epilogue blurs first.
+@dataclass(frozen=True)
+class Ingredients:
+    """What sets the paper's configurations apart (Table 1); see `SynthesisNetwork`."""
 
-    `noise_const` [1, 1, resolution, resolution] is the map used for every sample in noise mode "const".
+    blur: bool = True
+    styles: bool = True
+    const_input: bool = True
+    noise: bool = True
+
+    def epilogue(self, channels: int, w_dim: int, after_up: bool) -> nn.Module:
+        """What follows a convolution."""
+        blur = self.blur and after_up
+        if self.styles:
+            return LayerEpilogue(channels, w_dim, use_noise=self.noise, blur=blur)
+        return PixelNormEpilogue(channels, blur)
+
+
+class PixelNormEpilogue(nn.Module):
+    """What follows a convolution in the progressive GAN: ``pixel_norm(leaky_relu(blur(x) + bias, 0.2))``.
+
+    "Progressive Growing of GANs" (arXiv 1710.10196), section 4.2. w is not looked at.
     """
 
-    noise_const: Tensor
+    def __init__(self, channels: int, blur: bool) -> None:
+        super().__init__()
+        self.blur = Blur() if blur else nn.Identity()
+        self.activation = FusedLeakyReLU(channels, gain=1)
+        self.norm = PixelNorm()
 
-    def __init__(self, conv: nn.Module | None, channels: int, w_dim: int, resolution: int) -> None:
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None, noise_seed: Tensor | None = None) -> Tensor:
+        normed: Tensor = self.norm(self.activation(self.blur(x)))
+        return normed
+
+
+class SynthesisLayer(nn.Module):
+    """One layer: a convolution (none after the input), then the epilogue of noise, bias, activation, normalisation and
+    style; after an up-convolution the epilogue blurs first.
+
+    `noise_const` [1, 1, resolution, resolution] is the map used for every sample in noise mode "const"; None in a
+    network without noise.
+    """
+
+    noise_const: Tensor | None
+
+    def __init__(
+        self, conv: nn.Module | None, channels: int, w_dim: int, resolution: int, ingredients: Ingredients
+    ) -> None:
         super().__init__()
         self.resolution = resolution
         self.conv = conv
-        self.epilogue = LayerEpilogue(channels, w_dim, blur=isinstance(conv, UpConv2d))
-        self.register_buffer("noise_const", torch.randn(1, 1, resolution, resolution))
+        self.epilogue = ingredients.epilogue(channels, w_dim, isinstance(conv, UpConv2d))
+        noise = torch.randn(1, 1, resolution, resolution) if ingredients.noise else None
+        self.register_buffer("noise_const", noise)
 
     def forward(self, x: Tensor, w: Tensor, noise_mode: str, noise_seed: Tensor | None) -> Tensor:
         """noise_seed: ``[N]`` in noise mode "random", otherwise None."""
         if self.conv is not None:
             x = self.conv(x)
+        if self.noise_const is None:
+            return self.epilogue(x, w)
         noise = self.noise_const if noise_mode == "const" else None
         return self.epilogue(x, w, noise, noise_seed=noise_seed)
 
 
 class SynthesisBlock(nn.Module):
-    """The two style layers of one resolution, and the 1x1 convolution that makes an image of their features."""
+    """The two layers of one resolution, and the 1x1 convolution that makes an image of their features."""
 
-    def __init__(self, in_channels: int, channels: int, w_dim: int, resolution: int, img_channels: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        w_dim: int,
+        resolution: int,
+        img_channels: int,
+        ingredients: Ingredients,
+    ) -> None:
         super().__init__()
         self.resolution = resolution
         starts = resolution == 4
-        self.const = nn.Parameter(torch.ones(1, channels, 4, 4)) if starts else None
+        self.const = nn.Parameter(torch.ones(1, channels, 4, 4)) if starts and ingredients.const_input else None
+        self.dense = None
+        if starts and not ingredients.const_input:
+            # The progressive GAN's gain: a dense layer of 16 pixels is a 4x4 convolution of its one input pixel.
+            self.dense = EqualLinear(w_dim, channels * 16, bias=False, gain=math.sqrt(2) / 4)
         up = None if starts else UpConv2d(in_channels, channels)
         conv = EqualConv2d(channels, channels, 3, bias=False, gain=math.sqrt(2))
-        self.layer0 = SynthesisLayer(up, channels, w_dim, resolution)
-        self.layer1 = SynthesisLayer(conv, channels, w_dim, resolution)
+        self.layer0 = SynthesisLayer(up, channels, w_dim, resolution, ingredients)
+        self.layer1 = SynthesisLayer(conv, channels, w_dim, resolution, ingredients)
         self.to_rgb = EqualConv2d(channels, img_channels, 1)
 
+    def start(self, w: Tensor, dtype: torch.dtype) -> Tensor:
+        """The input of the 4x4 block ``[N, channels, 4, 4]``: the learned constant, or drawn from w ``[N, w_dim]``."""
+        if self.const is not None:
+            return self.const.to(dtype).expand(w.shape[0], -1, -1, -1)
+        assert self.dense is not None
+        features: Tensor = self.dense(w)
+        return features.view(w.shape[0], -1, 4, 4).to(dtype)
+
     def forward(self, x: Tensor, ws: Tensor, noise_mode: str, noise_seeds: Sequence[Tensor | None]) -> Tensor:
-        """Features of this resolution, from those of the one below (at 4x4 from `const`) and two styles
+        """Features of this resolution, from those of the one below (at 4x4 from `start`) and two styles
         ``[N, 2, w_dim]``."""
         x = self.layer0(x, ws[:, 0], noise_mode, noise_seeds[0])
         return self.layer1(x, ws[:, 1], noise_mode, noise_seeds[1])
 
 
 class SynthesisNetwork(nn.Module):
-    """Styles to images: a learned 4x4 constant, then two style layers per resolution (arXiv 1812.04948, figure 1b).
+    """Styles to images: a learned 4x4 constant, then two style layers per resolution (arXiv 1812.04948, figure 1b); or
+    one of its forerunners in Table 1.
 
     Features are computed in `dtype`, their statistics in fp32, styles in the dtype of ws. The resolution is
     ``img_resolution / 2^floor(lod)``; blocks beyond it are not run and get no gradient.
@@ -69,15 +131,34 @@ class SynthesisNetwork(nn.Module):
         img_resolution: power of two, 8 to 1024.
         img_channels: 1, 3 or 4.
         channel_base, channel_max: see `channels_at`.
+        blur: low-pass filter after each doubling ("bilinear" in the paper).
+        styles: instance norm and style after each layer; without, the progressive GAN's pixel norm.
+        const_input: begin with a learned constant; without, with a fully connected layer of the first w.
+        noise: add noise after each convolution. Only with `styles`.
 
     Attributes:
         dtype: of the features and images; None, as it is at first, is that of ws.
+
+    Raises:
+        ValueError: noise without styles, or a constant input without styles, which would draw one picture only.
     """
 
     def __init__(
-        self, w_dim: int, img_resolution: int, img_channels: int, channel_base: int = 8192, channel_max: int = 512
+        self,
+        w_dim: int,
+        img_resolution: int,
+        img_channels: int,
+        channel_base: int = 8192,
+        channel_max: int = 512,
+        blur: bool = True,
+        styles: bool = True,
+        const_input: bool = True,
+        noise: bool = True,
     ) -> None:
         super().__init__()
+        if not styles and (const_input or noise):
+            raise ValueError("synthesis: styles is False, expected const_input and noise to be False as well")
+        ingredients = Ingredients(blur, styles, const_input, noise)
         self.w_dim = w_dim
         self.img_resolution = img_resolution
         self.img_channels = img_channels
@@ -89,12 +170,21 @@ class SynthesisNetwork(nn.Module):
             resolution = 2**stage
             in_channels = channels_at(resolution // 2, channel_base, channel_max)
             channels = channels_at(resolution, channel_base, channel_max)
-            self.add_module(f"b{resolution}", SynthesisBlock(in_channels, channels, w_dim, resolution, img_channels))
+            block = SynthesisBlock(in_channels, channels, w_dim, resolution, img_channels, ingredients)
+            self.add_module(f"b{resolution}", block)
 
     def block(self, resolution: int) -> SynthesisBlock:
         block = self.get_submodule(f"b{resolution}")
         assert isinstance(block, SynthesisBlock)
         return block
+
+    def noise_seeds(self, latents: Tensor, lod: float | Tensor, generator: torch.Generator | None) -> Tensor:
+        """Seeds of the noise of every sample and layer in use, int64 ``[N, layers]``, for and where `latents` are."""
+        layers = self.num_ws - 2 * int(lod)
+        # A generator belongs to one device: drawing there and copying gives the same pictures on every device.
+        device = latents.device if generator is None else generator.device
+        seeds = torch.randint(2**63 - 1, (latents.shape[0], layers), generator=generator, device=device)
+        return seeds.to(latents.device)
 
     def forward(
         self,
@@ -103,6 +193,7 @@ class SynthesisNetwork(nn.Module):
         noise_mode: str = "random",
         full_size: bool = False,
         noise_generator: torch.Generator | None = None,
+        noise_seeds: Tensor | None = None,
     ) -> Tensor:
         """Draws images.
 
@@ -112,6 +203,7 @@ class SynthesisNetwork(nn.Module):
             noise_mode: "random": fresh maps for each sample; "const": the stored maps; "none": no noise.
             full_size: enlarge the images to `img_resolution` by repeating pixels.
             noise_generator: source of the seeds of the random maps, one for each sample and layer in use.
+            noise_seeds: int64 ``[N, layers in use]``, those seeds themselves; see `noise_seeds`.
 
         Returns:
             Images ``[N, img_channels, r, r]``, nominally in -1 to 1 but not clamped, ``r = img_resolution /
@@ -127,13 +219,14 @@ class SynthesisNetwork(nn.Module):
         level, amount = split_lod(self.lod if lod is None else lod, self.img_resolution)
         resolution = self.img_resolution >> level
 
-        const = self.block(4).const
-        assert const is not None
-        x = const.to(ws.dtype if self.dtype is None else self.dtype).expand(ws.shape[0], -1, -1, -1)
+        x = self.block(4).start(ws[:, 0], ws.dtype if self.dtype is None else self.dtype)
         coarser: Tensor | None = None
         stages = int(math.log2(resolution)) - 1
         layers = 2 * stages
-        seeds = _noise_seeds(ws, layers, noise_generator) if noise_mode == "random" else (None,) * layers
+        seeds: Sequence[Tensor | None] = (None,) * layers
+        if noise_mode == "random":
+            drawn = self.noise_seeds(ws, level, noise_generator) if noise_seeds is None else noise_seeds
+            seeds = drawn.t().contiguous().unbind()
         for stage, styles in enumerate(ws[:, :layers].split(2, dim=1)):
             block = self.block(4 << stage)
             if amount is not None and block.resolution == resolution:
@@ -143,11 +236,3 @@ class SynthesisNetwork(nn.Module):
         if amount is not None and coarser is not None:
             image = fade(image, self.up(coarser), amount)
         return resize_by_halves(image, self.up, level) if full_size else image
-
-
-def _noise_seeds(ws: Tensor, layers: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
-    """For each layer a seed of every sample, ``[N]`` on the device of ws."""
-    # A generator belongs to one device: drawing there and copying gives the same pictures on every device.
-    device = ws.device if generator is None else generator.device
-    seeds = torch.randint(2**63 - 1, (ws.shape[0], layers), generator=generator, device=device)
-    return seeds.to(ws.device).t().contiguous().unbind()

@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from stylegan_fast.errors import UserError
-from stylegan_fast.training.presets import FACES
+from stylegan_fast.models.ladder import LADDER
+from stylegan_fast.training.presets import faces_preset
+from stylegan_fast.training.schedule import Schedule
 
 # What may differ when a run goes on: where it runs, what it reports, how long it lasts. All else would make it another
 # run. `data` may only have moved: the loop compares what is in it.
-CHANGEABLE = ("data", "kimg", "snap", "tick", "device", "threads", "cache_dir")
+CHANGEABLE = (
+    "data", "kimg", "snap", "tick", "device", "threads", "cache_dir", "keep", "batch_gpu", "precision", "max_skipped",
+)  # fmt: skip
+
+GP_WEIGHT = 10.0
+# Half the standard deviation with which weights begin: the published 0.01 was for weights drawn with 0.02.
+CLIP = 0.5
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,20 @@ class TrainConfig:
     cond: bool = False
     mirror: bool = False
     cache_dir: str | None = None
+    config: str = "f"
+    growing: bool = True
     kimg: float = 25000.0
     growth_kimg: float | None = None  # the length that scales the schedule; None: kimg, as it was at the start
-    batch: int | None = None  # None: the official table by resolution
+    batch: int | None = None  # over all ranks; None: the official table by resolution
+    batch_gpu: int | None = None  # of one pass; None: all of a rank's share at once
     lr: float | None = None  # None: the official table by resolution
+    objective: str = "nonsaturating"
     gamma: float = 10.0
+    r2_gamma: float = 0.0
+    r1_every: int = 1
+    gp: float = 0.0
+    clip: float | None = None
+    n_critic: int = 1
     ema_kimg: float = 10.0
     mixing_prob: float = 0.9
     channel_base: int = 8192
@@ -36,17 +53,21 @@ class TrainConfig:
     z_dim: int = 512
     map_depth: int = 8
     seed: int = 0
+    precision: str = "auto"
     device: str = "auto"
     threads: int | None = None  # None: torch's own choice
     snap: int = 10
     tick: float | None = None  # None: the official table, scaled
+    keep: int | None = None  # None: all snapshots
+    max_skipped: int = 100
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
 def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfig:
-    """The settings of a new run: the options given, else the preset of the built-in faces, else the paper's.
+    """The settings of a new run: the options given, else what the configuration of the paper's Table 1 and the
+    objective call for, else the preset of the built-in faces, else the paper's.
 
     Args:
         options: those given on the command line; a value of None counts as not given.
@@ -55,8 +76,17 @@ def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfi
     given = {name: value for name, value in options.items() if value is not None}
     if given.get("data") and Path(given["data"]).exists():
         given["data"] = str(Path(given["data"]).resolve())  # a run may be resumed from another folder
-    preset = {} if given.get("data") else FACES.get(device_type, FACES["cpu"])
-    config = TrainConfig(**{**preset, **given})
+    preset = {} if given.get("data") else faces_preset(device_type, given.get("resolution"))
+    rung = LADDER[given.get("config", "f")]
+    called_for: dict[str, Any] = {} if rung.mapping else {"map_depth": 0}
+    if not rung.mixing:
+        called_for["mixing_prob"] = 0.0
+    objective = given.get("objective", rung.objective)
+    called_for["objective"] = objective
+    if objective.startswith("wgan"):
+        called_for["gamma"] = 0.0
+        called_for |= {"clip": CLIP} if objective == "wgan" else {"gp": GP_WEIGHT}
+    config = TrainConfig(**{"kimg": rung.kimg, **preset, **called_for, **given})
     # An average over 10 kimg of a run of 50 would show its beginning at its end.
     ema_kimg = given.get("ema_kimg", min(config.ema_kimg, config.kimg / 50))
     return dataclasses.replace(config, growth_kimg=config.kimg, ema_kimg=ema_kimg)
@@ -80,3 +110,26 @@ def config_for_resume(saved: dict[str, Any], options: dict[str, Any]) -> TrainCo
             "or start anew without --resume"
         )
     return dataclasses.replace(config, **{n: v for n, v in options.items() if v is not None and n in CHANGEABLE})
+
+
+def schedule_of(config: TrainConfig, resolution: int, num_ranks: int) -> Schedule:
+    """The official schedule of the configuration, scaled to the run's length.
+
+    Raises ``UserError`` for a batch that cannot be shared out among the ranks.
+    """
+    rung = LADDER[config.config]
+    schedule = Schedule(
+        resolution,
+        config.growth_kimg or config.kimg,
+        num_ranks,
+        config.batch,
+        config.lr,
+        initial_resolution=rung.start_resolution if config.growing else resolution,
+        official_kimg=rung.kimg,
+    )
+    fewest = min(schedule.at(0).batch, schedule.at(round(config.kimg * 1000)).batch)
+    if fewest < 1:
+        raise UserError(
+            f"--batch: fewer images a step than the {num_ranks} processes of the job; give at least as many"
+        )
+    return schedule

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,13 +36,35 @@ class StyleMixing:
 class GeneratorInputs:
     """All that one forward pass of the generator is given.
 
-    ``noise_generator`` None means the network's stored noise maps.
+    Noise is seeded by ``noise_seeds`` or, where that is None, by ``noise_generator``; with neither the network's stored
+    noise maps are used.
     """
 
     z: Tensor  # [N, z_dim]
     c: Tensor | None = None  # [N, c_dim] one-hot
     mixing: StyleMixing | None = None
     noise_generator: torch.Generator | None = None
+    noise_seeds: Tensor | None = None  # int64 [N, layers in use]
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether noise is drawn, not the stored one."""
+        return self.noise_generator is not None or self.noise_seeds is not None
+
+    def with_noise_seeds(self, seeds: Tensor) -> GeneratorInputs:
+        """The same with these seeds in place of the generator."""
+        return replace(self, noise_generator=None, noise_seeds=seeds)
+
+    def part(self, rows: slice) -> GeneratorInputs:
+        """Those of some rows of the batch. A generator of noise has none: give it ``noise_seeds`` first."""
+        if self.noise_generator is not None:
+            raise ValueError("GeneratorInputs.part: the noise is drawn for the whole batch; use with_noise_seeds")
+        return GeneratorInputs(
+            self.z[rows],
+            None if self.c is None else self.c[rows],
+            None if self.mixing is None else StyleMixing(self.mixing.z2[rows], self.mixing.cutoff),
+            noise_seeds=None if self.noise_seeds is None else self.noise_seeds[rows],
+        )
 
 
 class Draws:
@@ -98,6 +120,12 @@ class Draws:
         indices: list[int] = torch.randint(count, (batch,), generator=generator).tolist()
         return indices
 
-    def mirror_coins(self, step: int, batch: int) -> Tensor:
+    def gp_mixing(self, step: int, repeat: int, batch: int) -> Tensor:
+        """``[batch, 1, 1, 1]`` uniform in [0, 1): where between a real and a fake WGAN-GP's gradient is taken."""
+        generator = self.generator(step, f"D/gp/{repeat}")
+        return torch.rand(batch, 1, 1, 1, generator=generator, device=self.device)
+
+    def mirror_coins(self, step: int, batch: int, repeat: int = 0) -> Tensor:
         """Boolean ``[batch]``: which images are flipped left to right."""
-        return torch.rand(batch, generator=self.generator(step, "mirror"), device=self.device) >= 0.5
+        purpose = f"mirror/{repeat}" if repeat else "mirror"
+        return torch.rand(batch, generator=self.generator(step, purpose), device=self.device) >= 0.5

@@ -16,7 +16,7 @@ class Interruption:
     Python lets only the main thread handle signals; elsewhere nothing is changed.
     """
 
-    def __init__(self, notice: str) -> None:
+    def __init__(self, notice: str | None) -> None:
         self.requested: int | None = None  # the signal's number
         self._notice = notice
         self._before: dict[int, Any] = {}
@@ -35,7 +35,8 @@ class Interruption:
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = number
         self._restore()
-        print(self._notice, flush=True)
+        if self._notice is not None:
+            print(self._notice, flush=True)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

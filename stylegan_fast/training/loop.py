@@ -1,13 +1,16 @@
 """The loop: which step comes when, and what is written when.
 
 The original's order: every four pairs of steps the schedule is evaluated; when the set of layers in use has changed,
-both optimizers start anew; a pair is a discriminator step, the update of the average, a generator step. All state is
-the trainer's plus the counters in ``Position``; every random number is keyed by the step (see ``draws``).
+both optimizers start anew; a pair is a discriminator step (or ``n_critic`` of them), each followed by the update of the
+average, and a generator step. All state is the trainer's plus the counters in ``Position`` (and what observers keep);
+every random number is keyed by the step (see ``draws``). With several ranks all of them run this loop in step with each
+other, each on its share of every batch, and rank 0 alone writes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,19 +21,23 @@ import torch
 from torch import Tensor
 
 from stylegan_fast.data import BatchLoader, Dataset
-from stylegan_fast.figures.sheet import cell_size, image_sheet, save_png, sheet_layout, to_uint8
-from stylegan_fast.models import num_layers_at, save_networks
+from stylegan_fast.distributed import ALONE, Ranks
+from stylegan_fast.errors import UserError
+from stylegan_fast.models import num_layers_at
 from stylegan_fast.training.checkpoint import save_state
-from stylegan_fast.training.config import TrainConfig
+from stylegan_fast.training.config import TrainConfig, schedule_of
 from stylegan_fast.training.draws import Draws
 from stylegan_fast.training.interruption import Interruption
+from stylegan_fast.training.observer import Observer
 from stylegan_fast.training.progress import ProgressBar, TimeLeft, bar_text, memory_gb, tick_line
 from stylegan_fast.training.reals import fade_reals, mirror, pixels_to_float
 from stylegan_fast.training.run_folder import RunFolder
-from stylegan_fast.training.schedule import Schedule
+from stylegan_fast.training.snapshot import SnapshotFiles
 from stylegan_fast.training.trainer import Trainer
 
 PAIRS_PER_PHASE = 4  # pairs of steps between two evaluations of the schedule
+# Pairs between two looks at the count of skipped steps: each waits for the device.
+PAIRS_PER_HEALTH_CHECK = 64
 
 
 @dataclass
@@ -44,36 +51,55 @@ class Position:
     tick: int = 0  # ticks completed
     tick_images: int = 0  # `images` at the last of them
     seconds: float = 0.0  # of training, over all sittings
+    best_images: int | None = None  # `images` at the snapshot of the best quality reported so far
+    best_quality: float | None = None
 
 
 class Loop:
-    """One sitting of a run: from ``position`` to the end, or to a signal."""
+    """One sitting of a run: from ``position`` to the end, or to a signal.
+
+    ``folder`` is None on every rank but the first.
+    """
 
     def __init__(
-        self, config: TrainConfig, folder: RunFolder, dataset: Dataset, trainer: Trainer, position: Position
+        self,
+        config: TrainConfig,
+        folder: RunFolder | None,
+        dataset: Dataset,
+        trainer: Trainer,
+        position: Position,
+        observers: Sequence[Observer] = (),
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.folder, self.dataset = config, folder, dataset
-        self.trainer, self.position = trainer, position
+        self.trainer, self.position, self.observers, self.ranks = trainer, position, observers, ranks
         self.device = next(trainer.G.parameters()).device
-        self.draws = Draws(config.seed, device=self.device)
-        self.schedule = Schedule(
-            dataset.resolution, config.growth_kimg or config.kimg, batch=config.batch, lr=config.lr
-        )
+        self.draws = Draws(config.seed, ranks.rank, device=self.device)
+        self.schedule = schedule_of(config, dataset.resolution, ranks.count)
         self.total_images = round(config.kimg * 1000)
         self.phase = self.schedule.at(position.phase_images)
-        self.loader = BatchLoader(dataset, config.seed)
-        self.bar = ProgressBar(self.total_images, position.images)
+        self.loader = BatchLoader(dataset, config.seed, ranks.rank, ranks.count)
+        self.bar = ProgressBar(self.total_images, position.images, hidden=not ranks.first)
         self.time_left = TimeLeft(self.schedule, self.total_images)
+        self.snapshots = None
+        if folder is not None:
+            batch = max(min(self.phase.batch, self.schedule.at(self.total_images).batch) // ranks.count, 1)
+            batch = min(batch, config.batch_gpu or batch)
+            self.snapshots = SnapshotFiles(folder, dataset, trainer, self.draws, batch, config.keep)
         self._begin_tick()
 
     def run(self) -> int | None:
-        """Train to the end and return None, or save at a signal and return its number."""
+        """Train to the end and return None, or save at a signal and return its number.
+
+        Raises ``UserError`` where too many steps in a row had to be skipped.
+        """
         position = self.position
         notice = "stopping: saving after this step (once more to leave at once, without saving)"
         try:
-            with Interruption(notice) as interruption:
-                if position.images == 0:
-                    self._write_first_sheets()
+            with Interruption(notice if self.ranks.first else None) as interruption:
+                if self.snapshots is not None and position.images == 0:
+                    self.snapshots.write_first_sheets(self.phase.lod)
+                self._tell("begin")
                 if position.images >= self.total_images:
                     self._snapshot()
                 self._begin_tick()
@@ -81,22 +107,36 @@ class Loop:
                     if position.step % PAIRS_PER_PHASE == 0:
                         self._begin_phase()
                     self._pair()
+                    if position.step % PAIRS_PER_HEALTH_CHECK == 0:
+                        self._check_health()
                     if position.step % PAIRS_PER_PHASE == 0 and self._tick_is_due():
                         self._tick()
-                    if interruption.requested is not None and position.images < self.total_images:
+                    signal = self._signal(interruption)
+                    if signal is not None and position.images < self.total_images:
                         self._count_seconds()
+                        self._check_weights()
                         self._save_state()
-                        self._save_networks()
-                        return interruption.requested
+                        if self.snapshots is not None:
+                            self.snapshots.save_networks(position.images, self.phase.lod)
+                        return signal
             return None
         finally:
+            self._tell("end")
             self.bar.close()
             self.loader.close()
 
     def say(self, line: str) -> None:
-        """Print a line and keep it in log.txt."""
-        self.bar.line(line)
-        self.folder.log(line)
+        """Print a line and keep it in log.txt; on rank 0."""
+        if self.folder is not None:
+            self.bar.line(line)
+            self.folder.log(line)
+
+    def report_quality(self, value: float) -> None:
+        """Tell, in an observer's ``snapshot``, how good the present snapshot is (lower is better): ``--keep`` never
+        removes the best."""
+        best = self.position.best_quality
+        if best is None or value < best:
+            self.position.best_quality, self.position.best_images = value, self.position.images
 
     def _begin_phase(self) -> None:
         position = self.position
@@ -107,34 +147,73 @@ class Loop:
             position.levels = self.phase.levels
 
     def _pair(self) -> None:
-        """One discriminator step, one update of the average, one generator step."""
+        """The discriminator's steps, each with an update of the average, and one of the generator."""
         position, phase, draws, config = self.position, self.phase, self.draws, self.config
-        step, batch = position.step, phase.batch
-        pixels, labels = self.loader.batch(position.images, batch, phase.resolution)
-        reals = pixels_to_float(torch.from_numpy(pixels).to(self.device, non_blocking=True))
-        if config.mirror:
-            reals = mirror(reals, draws.mirror_coins(step, batch))
-        reals = fade_reals(reals, phase.lod).contiguous(memory_format=torch.channels_last)  # as the networks are
-
+        step, batch = position.step, phase.batch // self.ranks.count
         layers = num_layers_at(self.dataset.resolution, phase.lod)
-        c = self._to_device(labels)
-        inputs = draws.generator_inputs(step, "D", batch, config.z_dim, c, layers, config.mixing_prob)
-        losses = self.trainer.d_step(reals, c, inputs, phase.lod, phase.lr)
-        self.trainer.update_average(batch)
+        self._tell("step_begins")
+        told: dict[str, Tensor] = {}
+        for repeat in range(config.n_critic):
+            reals, c = self._reals(batch, repeat)
+            key = f"D{repeat}" if repeat else "D"
+            inputs = draws.generator_inputs(step, key, batch, config.z_dim, c, layers, config.mixing_prob)
+            told |= self.trainer.d_step(
+                reals,
+                c,
+                inputs,
+                phase.lod,
+                phase.lr,
+                gp_mixing=draws.gp_mixing(step, repeat, batch) if config.gp else None,
+                penalise=(step * config.n_critic + repeat) % config.r1_every == 0,
+            )
+            self.trainer.update_average(phase.batch)
+            position.images += phase.batch
+            self.bar.advance(phase.batch)
 
-        if c is not None:
-            c = self._to_device(self.dataset.labels(draws.indices(step, "G/labels", batch, len(self.dataset))))
+        c = None
+        if self.dataset.label_dim:
+            indices = draws.indices(step, "G/labels", batch, len(self.dataset))
+            c = self._to_device(self.dataset.labels(indices))
         inputs = draws.generator_inputs(step, "G", batch, config.z_dim, c, layers, config.mixing_prob)
-        losses |= self.trainer.g_step(inputs, phase.lod, phase.lr)
+        told |= self.trainer.g_step(inputs, phase.lod, phase.lr)
 
-        for name, value in losses.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        for name, value in told.items():
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = total + value, count + 1
+        self._tell("step_ends", told)
         position.step += 1
-        position.images += batch
-        self.bar.advance(batch)
+
+    def _reals(self, batch: int, repeat: int) -> tuple[Tensor, Tensor | None]:
+        """This rank's share of the next batch, as the discriminator is to see it."""
+        pixels, labels = self.loader.batch(self.position.images, batch, self.phase.resolution)
+        reals = pixels_to_float(torch.from_numpy(pixels).to(self.device, non_blocking=True))
+        if self.config.mirror:
+            reals = mirror(reals, self.draws.mirror_coins(self.position.step, batch, repeat))
+        reals = fade_reals(reals, self.phase.lod).contiguous(memory_format=torch.channels_last)  # as the networks are
+        return reals, self._to_device(labels)
 
     def _to_device(self, labels: np.ndarray) -> Tensor | None:
         return torch.from_numpy(labels).to(self.device, non_blocking=True) if self.dataset.label_dim else None
+
+    def _signal(self, interruption: Interruption) -> int | None:
+        """The signal to stop at, on which all ranks have to agree; they ask each other between phases only."""
+        if self.ranks.count > 1:
+            if self.position.step % PAIRS_PER_PHASE:
+                return None
+            return self.ranks.largest(interruption.requested or 0) or None
+        return interruption.requested
+
+    def _check_health(self) -> None:
+        row = self.trainer.longest_row_of_skipped_steps()
+        if row >= self.config.max_skipped:
+            raise UserError(
+                f"{row} steps in a row had gradients that are not finite (--max-skipped {self.config.max_skipped}): "
+                "the last good state is kept; lower --lr, or use --precision fp32"
+            )
+
+    def _check_weights(self) -> None:
+        if not self.trainer.is_finite():
+            raise UserError("a weight is no finite number any more: the last good state is kept; lower --lr")
 
     def _tick_is_due(self) -> bool:
         position = self.position
@@ -143,8 +222,9 @@ class Loop:
 
     def _tick(self) -> None:
         position, phase = self.position, self.phase
+        self._check_health()
         seconds = self._count_seconds()
-        images, steps = position.images - self._began_at.images, position.step - self._began_at.step
+        images = position.images - self._began_at.images
         position.tick += 1
         position.tick_images = position.images
         row: dict[str, Any] = {
@@ -155,7 +235,7 @@ class Loop:
             "resolution": phase.resolution,
             "batch": phase.batch,
             "lr": phase.lr,
-            **{name: float(total) / steps for name, total in self._sums.items()},
+            **self._mean_values(),
             "images_per_second": images / seconds,
             "seconds_per_kimg": 1000 * seconds / images,
             "memory_gb": memory_gb(self.device),
@@ -163,17 +243,26 @@ class Loop:
             "skipped_steps": self.trainer.skipped_steps,
             "seconds": position.seconds,
         }
+        self._tell("tick", row)
         self.time_left.saw(phase.resolution, seconds / images)
         seconds_left = self.time_left.seconds(position.images)
         self.say(tick_line(row, self.config.kimg, seconds_left))
         self.bar.describe(bar_text(row, seconds_left))
-        self.folder.append_stats(row)
+        if self.folder is not None:
+            self.folder.append_stats(row)
         if position.tick % self.config.snap == 0 or position.images >= self.total_images:
             self._snapshot()
         self._begin_tick()  # the time of the pictures and files just written belongs to no tick's speed
 
+    def _mean_values(self) -> dict[str, float]:
+        """What the steps told since the last tick, over all ranks. R1 is there even where no step had one."""
+        sums = {"R1": (torch.tensor(math.nan), 1), **self._sums}
+        means = [torch.as_tensor(total, device=self.device).float() / count for total, count in sums.values()]
+        self.ranks.mean_(means)
+        return {name: float(mean) for name, mean in zip(sums, means, strict=True)}
+
     def _begin_tick(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, tuple[Tensor | float, int]] = {}
         self._began = time.perf_counter()
         self._began_at = dataclasses.replace(self.position)
         self._waited_before = self.loader.wait_seconds
@@ -188,64 +277,31 @@ class Loop:
 
     def _snapshot(self) -> None:
         """Sheet, networks, state; the state last, so that a run resumed from it lacks none of the files before it."""
-        self._write_fakes(self.folder.fakes(self.position.images))
-        self._save_networks()
+        self._check_weights()
+        if self.snapshots is not None:
+            self.snapshots.write(self.position.images, self.phase.lod)
+        self._tell("snapshot")
         self._save_state()
+        if self.snapshots is not None:
+            self.snapshots.remove_old(self.position.images, self.position.best_images)
 
     def _save_state(self) -> None:
+        if self.folder is None:
+            return
         contents = {
             "config": self.config.as_dict(),
             "dataset": describe(self.dataset),
             "position": dataclasses.asdict(self.position),
             "trainer": self.trainer.state_dict(),
+            "observers": {o.name: o.state_dict() for o in self.observers if o.name},
             "threads": torch.get_num_threads(),
+            "ranks": self.ranks.count,
         }
         save_state(self.folder, contents)
 
-    def _save_networks(self) -> None:
-        trainer: Any = self.trainer
-        save_networks(
-            self.folder.network(self.position.images),
-            G_ema=trainer.G_ema,
-            G=trainer.G,
-            D=trainer.D,
-            lod=self.phase.lod,
-            extra={"kimg": self.position.images / 1000, "dataset": self.dataset.name},
-        )
-
-    def _write_first_sheets(self) -> None:
-        pixels = self.dataset.read(self._sheet_indices(), self.dataset.resolution)
-        self._write_sheet(list(pixels.transpose(0, 2, 3, 1)), self.folder.path / "reals.png")
-        self._write_fakes(self.folder.path / "fakes_init.png")
-
-    @torch.no_grad()
-    def _write_fakes(self, path: Any) -> None:
-        """What G_ema draws from the run's fixed latents, without truncation, with its stored noise."""
-        columns, rows = sheet_layout(self.dataset.resolution)
-        count = columns * rows
-        inputs = self.draws.generator_inputs(0, "sheet", count, self.config.z_dim, None, 0, 0.0)
-        indices = self._sheet_indices()
-        c = self._to_device(self.dataset.labels([indices[i % len(indices)] for i in range(count)]))
-        images: list[np.ndarray] = []
-        for part in torch.arange(count, device=self.device).split(self._sheet_batch()):
-            labels = None if c is None else c[part]
-            drawn = self.trainer.G_ema(inputs.z[part], labels, lod=self.phase.lod, noise_mode="const")
-            images.extend(to_uint8(drawn))
-        self._write_sheet(images, path)
-
-    def _write_sheet(self, images: Sequence[np.ndarray], path: Any) -> None:
-        columns, _ = sheet_layout(self.dataset.resolution)
-        save_png(image_sheet(images, columns, cell_size(self.dataset.resolution)), path)
-
-    def _sheet_indices(self) -> list[int]:
-        """Images of the data set without repetition, as many as a sheet holds or as there are."""
-        columns, rows = sheet_layout(self.dataset.resolution)
-        order = torch.randperm(len(self.dataset), generator=self.draws.generator(0, "sheet/reals", "cpu"))
-        indices: list[int] = order[: columns * rows].tolist()
-        return indices
-
-    def _sheet_batch(self) -> int:
-        return max(min(self.phase.batch, self.schedule.at(self.total_images).batch), 1)
+    def _tell(self, moment: str, *arguments: Any) -> None:
+        for observer in self.observers:
+            getattr(observer, moment)(self, *arguments)
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

@@ -25,3 +25,12 @@ FACES: dict[str, dict[str, Any]] = {
     "mps": {"resolution": 64, "kimg": 1000.0, "channel_base": 4096, "channel_max": 256},
     "cuda": {"resolution": 128, "kimg": 5000.0},
 }
+# On a GPU, at another size than the 128 above.
+FACES_ON_GPU: dict[int, dict[str, Any]] = {64: {"resolution": 64, "kimg": 2000.0, "channel_base": 4096, "gamma": 2.0}}
+
+
+def faces_preset(device_type: str, resolution: int | None) -> dict[str, Any]:
+    """The settings for the built-in faces on this kind of device; ``resolution``: the one asked for, if any."""
+    if device_type == "cuda" and resolution in FACES_ON_GPU:
+        return FACES_ON_GPU[resolution]
+    return FACES.get(device_type, FACES["cpu"])

@@ -48,8 +48,8 @@ class TimeLeft:
 class ProgressBar:
     """A bar on stderr if that is a terminal; otherwise lines only."""
 
-    def __init__(self, total_images: int, num_images: int) -> None:
-        shown = sys.stderr.isatty()
+    def __init__(self, total_images: int, num_images: int, hidden: bool = False) -> None:
+        shown = sys.stderr.isatty() and not hidden
         self._bar = tqdm(
             total=total_images,
             initial=num_images,

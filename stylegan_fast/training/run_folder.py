@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
@@ -23,6 +24,7 @@ from typing import Any
 from stylegan_fast.atomic import replacing
 from stylegan_fast.errors import UserError
 
+_SNAPSHOT = re.compile(r"network-(\d{6,})\.safetensors|fakes(\d{6,})\.png")
 _NUMBERED = re.compile(r"(\d{5,})-.*")
 
 
@@ -41,6 +43,23 @@ class RunFolder:
 
     def fakes(self, num_images: int) -> Path:
         return self.path / f"fakes{num_images // 1000:06d}.png"
+
+    def remove_old_snapshots(self, keep: int, protected: set[int]) -> None:
+        """Remove sheets and networks of all but the ``keep`` newest snapshots.
+
+        ``protected``: those after so many images stay, and count among the ``keep``. A file that cannot be removed
+        stays as well.
+        """
+        numbered: dict[str, list[Path]] = {}
+        for path in self.path.iterdir():
+            if match := _SNAPSHOT.fullmatch(path.name):
+                numbered.setdefault(match[1] or match[2], []).append(path)
+        safe = {f"{images // 1000:06d}" for images in protected}
+        others = sorted((number for number in numbered if number not in safe), key=int, reverse=True)
+        for number in others[max(keep - len(safe), 0) :]:
+            for path in numbered[number]:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def has_state(self) -> bool:
         return self.state.is_file() or self.previous_state.is_file()

@@ -3,8 +3,8 @@
 Growth (paper section 2 and the original's training configuration, see Karras et al. 2017, section 2): training starts
 at 8x8; each resolution is trained for 600 kimg, then the next one is faded in over 600 kimg, while ``lod`` (the number
 of halvings between the full and the current resolution) falls from one integer to the next. Batch and learning rate of
-a new resolution hold from the *start* of its fade. A run of ``total_kimg`` other than 25,000 keeps this shape: every
-phase is scaled by ``total_kimg / 25000``.
+a new resolution hold from the *start* of its fade. A run that is shorter or longer than
+the official 25,000 kimg keeps this shape: every phase is scaled by ``total_kimg / official_kimg``.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Schedule:
         lr_rampup_kimg: the learning rate rises linearly from 0 over the first this many kimg.
         batch_table, lr_table, tick_table: by resolution; key 0 holds for every resolution not named.
         max_batch_per_rank: upper limit by resolution, per rank.
+        official_kimg: the length of the whole run for which the lengths here are given.
     """
 
     resolution: int
@@ -78,6 +79,7 @@ class Schedule:
     lr_table: Mapping[int, float] = field(default_factory=lambda: LEARNING_RATE)
     tick_table: Mapping[int, float] = field(default_factory=lambda: TICK_KIMG)
     max_batch_per_rank: Mapping[int, int] = field(default_factory=dict)
+    official_kimg: float = OFFICIAL_KIMG
 
     def __post_init__(self) -> None:
         for name in ("resolution", "initial_resolution"):
@@ -89,7 +91,7 @@ class Schedule:
 
     @property
     def scale(self) -> float:
-        return self.total_kimg / OFFICIAL_KIMG
+        return self.total_kimg / self.official_kimg
 
     @property
     def max_lod(self) -> int:

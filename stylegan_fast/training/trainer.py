@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
+from stylegan_fast.distributed import ALONE, Ranks
 from stylegan_fast.models.discriminator import Discriminator
 from stylegan_fast.models.generator import Generator
 from stylegan_fast.models.mapping import mix_styles
-from stylegan_fast.training.adam import Adam
+from stylegan_fast.training.adam import BETA2, Adam
 from stylegan_fast.training.draws import GeneratorInputs
 from stylegan_fast.training.ema import MovingAverage
-from stylegan_fast.training.losses import NONSATURATING, Objective, squared_gradient_norm
+from stylegan_fast.training.losses import (
+    NONSATURATING,
+    Objective,
+    mixed_gradient_norm,
+    squared_gradient_norm,
+    wgan_gradient_penalty,
+)
+from stylegan_fast.training.precision import LossScale
+
+Augment = Callable[[Tensor], Tensor]
+Values = dict[str, Tensor]
 
 
 class Trainer:
     """The three networks, the two optimizers and the rules by which they move.
 
     A caller's iteration is ``d_step``, ``update_average``, ``g_step`` (the original's order). Every random draw comes
-    in through ``GeneratorInputs``; the steps themselves are deterministic.
+    in through the arguments; the steps themselves are deterministic (but for what ``augment`` draws) and never wait for
+    the device. With several ranks each is given its share of the batch: gradients and the mean w are averaged over all,
+    and the networks stay the same everywhere.
 
     Args:
         G, D: on the device where they will stay.
         G_ema: same architecture as G; starts as its copy.
-        r1_gamma: weight of the penalty on the reals, ``gamma / 2 * mean |dD/dx|^2``; 0 leaves it out.
+        r1_gamma, r2_gamma: weights of the penalties on reals and fakes, ``gamma / 2 * mean |dD/dx|^2``; 0: not at all.
+        r1_every: R1 and R2 only on every so many steps ("lazy", Karras et al. 2019, appendix B), as a step of their own
+            with as many times the weight; learning rate and beta2 of D then are as published: ``lr * k / (k + 1)`` and
+            ``beta2 ^ (k / (k + 1))``.
+        gp_weight: of WGAN-GP's penalty ``gp_weight * mean (|dD/dx| - 1)^2`` between reals and fakes; 0 leaves it out.
+        clip: limit of the absolute value of D's weights as stored (N(0, 1) at the beginning), WGAN's; None for none.
         ema_half_life_kimg: of the running average of G.
         objective: the terms of the game.
-        dtype: of the features of G and D, "low precision" where it is bfloat16; parameters, statistics, scores, losses
+        dtype: of the features of G and D, "low precision" where it is 16 bits; parameters, statistics, scores, losses
             and the sum of the penalty stay as the parameters are. None: that of the parameters.
+        loss_scaling: keep small gradients above fp16's smallest number, see ``LossScale``.
+        batch_gpu: images of one pass through the networks; a step on more adds the gradients of several passes, and the
+            minibatch standard deviation sees one pass. None: all at once.
+        augment: applied to every image before D sees it, reals and fakes, in D's and in G's step; differentiable twice
+            where there are penalties, whose gradients are those at the images before it.
+        ranks: the processes of this job.
     """
 
     def __init__(
@@ -39,96 +65,265 @@ class Trainer:
         G_ema: Generator,
         *,
         r1_gamma: float = 10.0,
+        r2_gamma: float = 0.0,
+        r1_every: int = 1,
+        gp_weight: float = 0.0,
+        clip: float | None = None,
         ema_half_life_kimg: float = 10.0,
         objective: Objective = NONSATURATING,
         dtype: torch.dtype | None = None,
+        loss_scaling: bool = False,
+        batch_gpu: int | None = None,
+        augment: Augment | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.G, self.D, self.G_ema = G.train(), D.train(), G_ema.eval().requires_grad_(False)
         self.G_ema.load_state_dict(G.state_dict())
         G.synthesis.dtype = D.dtype = dtype
-        self.r1_gamma = r1_gamma
-        self.objective = objective
+        self.r1_gamma, self.r2_gamma, self.r1_every = r1_gamma, r2_gamma, r1_every
+        self.gp_weight, self.clip = gp_weight, clip
+        self.objective, self.batch_gpu, self.augment, self.ranks = objective, batch_gpu, augment, ranks
         self.average = MovingAverage(self.G_ema, self.G, ema_half_life_kimg)
-        self.G_adam, self.D_adam = Adam(G.parameters()), Adam(D.parameters())
-        self.skipped_steps = 0  # steps left out because a gradient was not finite
+        self.G_adam, self.D_adam = Adam(G.parameters()), Adam(D.parameters(), beta2=BETA2**self._lazy_share)
+        device = next(G.parameters()).device
+        self.G_scale, self.D_scale = (LossScale(device) if loss_scaling else None for _ in range(2))
 
     def d_step(
-        self, reals: Tensor, c: Tensor | None, inputs: GeneratorInputs, lod: float, lr: float
-    ) -> dict[str, Tensor]:
-        """Move D. ``reals`` ``[N, C, r, r]`` float of the active size, ``c`` their labels, used for the fakes as well.
+        self,
+        reals: Tensor,
+        c: Tensor | None,
+        inputs: GeneratorInputs,
+        lod: float | Tensor,
+        lr: float,
+        *,
+        gp_mixing: Tensor | None = None,
+        penalise: bool = True,
+    ) -> Values:
+        """Move D.
 
-        Returns the means of what was computed: ``D_loss`` (without the penalty), ``R1`` (the penalty before
-        ``gamma / 2``), ``score_real``, ``score_fake``; 0-d tensors on the device, for nobody has to wait for them.
+        Args:
+            reals: ``[N, C, r, r]`` float of the active size; ``c`` their labels, used for the fakes as well.
+            gp_mixing: ``[N, 1, 1, 1]`` uniform in [0, 1), where ``gp_weight`` is not 0.
+            penalise: False on the steps that lazy regularisation leaves out.
+
+        Returns the means of what was computed: ``D_loss`` (without penalties), ``R1`` (the penalty before
+        ``gamma / 2``; missing on steps without it, and so ``R2``), ``GP``, ``score_real``, ``score_fake``, and
+        ``sign_real`` (mean sign of the scores of reals); 0-d tensors on the device, for nobody has to wait for them.
         """
+        lazy = self.r1_every > 1
+        lr *= self._lazy_share
+        values: Values = {}
+        w_mean = torch.zeros_like(self.G.mapping.w_avg)
+        parts = self._parts(inputs, len(reals), lod)
         self.D_adam.zero_grad()
-        with torch.no_grad():
-            fakes = self._generate(inputs, lod)
-        fake_scores = self.D(fakes, c, lod=lod)
-        fake_loss = self.objective.d_fake(fake_scores).mean()
-        fake_loss.backward()  # now, not with the rest: its activations are gone before those of the reals are made
+        for rows, part in parts:
+            share, labels = _share(rows, reals), None if c is None else c[rows]
+            with torch.no_grad(), record_function("D: generator"):
+                fakes, w = self._generate(part, lod)
+            w_mean += w.mean(dim=0) * share
+            told = self._d_terms(reals[rows], fakes, labels, lod, share, penalise and not lazy)
+            if self.gp_weight != 0:
+                assert gp_mixing is not None
+                told |= self._gradient_penalty(reals[rows], fakes, labels, gp_mixing[rows], lod, share)
+            _add(values, told, share)
+        self._apply(self.D_adam, self.D_scale, lr, [w_mean])
+        self.G.mapping.update_average(w_mean)
+        if lazy and penalise:
+            self.D_adam.zero_grad()
+            for rows, part in parts:
+                images = [("R1", reals[rows], self.r1_gamma)]
+                if self.r2_gamma != 0:
+                    with torch.no_grad():
+                        images.append(("R2", self._generate(part, lod)[0], self.r2_gamma))
+                labels, share = None if c is None else c[rows], _share(rows, reals)
+                _add(values, self._lazy_penalties(images, labels, lod, share), share)
+            self._apply(self.D_adam, self.D_scale, lr)
+        if self.clip is not None:
+            with torch.no_grad():
+                torch._foreach_clamp_min_(self.D_adam.parameters, -self.clip)
+                torch._foreach_clamp_max_(self.D_adam.parameters, self.clip)
+        return values
 
-        reals = reals.detach().requires_grad_(self.r1_gamma != 0)
-        real_scores = self.D(reals, c, lod=lod)
-        real_loss = self.objective.d_real(real_scores).mean()
-        penalty = torch.zeros_like(real_loss)
-        if self.r1_gamma != 0:
-            penalty = squared_gradient_norm(reals, real_scores, lod).mean()
-        (real_loss + penalty * (self.r1_gamma / 2)).backward()
-        self._apply(self.D_adam, lr)
-        return {
-            "D_loss": (fake_loss + real_loss).detach(),
-            "R1": penalty.detach(),
-            "score_real": real_scores.detach().mean(),
-            "score_fake": fake_scores.detach().mean(),
-        }
-
-    def g_step(self, inputs: GeneratorInputs, lod: float, lr: float) -> dict[str, Tensor]:
+    def g_step(self, inputs: GeneratorInputs, lod: float | Tensor, lr: float) -> Values:
         """Move G. Returns the mean ``G_loss``."""
+        values: Values = {}
+        w_mean = torch.zeros_like(self.G.mapping.w_avg)
         self.G_adam.zero_grad()
         self.D.requires_grad_(False)  # the gradient passes through D; its weights need none of it
         try:
-            scores = self.D(self._generate(inputs, lod), inputs.c, lod=lod)
-            loss = self.objective.g(scores).mean()
-            loss.backward()
+            for rows, part in self._parts(inputs, len(inputs.z), lod):
+                share = _share(rows, inputs.z)
+                with record_function("G: forward"):
+                    images, w = self._generate(part, lod)
+                    loss = self.objective.g(self._scores(images, part.c, lod)).mean()
+                with record_function("G: backward"):
+                    self._backward(loss * share, self.G_scale)
+                w_mean += w.mean(dim=0) * share
+                _add(values, {"G_loss": loss.detach()}, share)
         finally:
             self.D.requires_grad_(True)
-        self._apply(self.G_adam, lr)
-        return {"G_loss": loss.detach()}
+        self._apply(self.G_adam, self.G_scale, lr, [w_mean])
+        self.G.mapping.update_average(w_mean)
+        return values
 
     def update_average(self, batch: int) -> None:
         """Let G_ema follow G by one step on ``batch`` images (over all ranks)."""
-        self.average.update(batch)
+        with record_function("average of G"):
+            self.average.update(batch)
 
     def reset_optimizers(self) -> None:
         """Forget both optimizers' moments: due whenever the set of layers in use changes."""
         self.G_adam.reset()
         self.D_adam.reset()
 
+    @property
+    def skipped_steps(self) -> int:
+        """Steps left out so far because a gradient was not finite. Waits for the device."""
+        return self.G_adam.skipped + self.D_adam.skipped
+
+    def longest_row_of_skipped_steps(self) -> int:
+        """The most steps of one network left out in a row since this was last called. Waits for the device."""
+        return max(self.G_adam.longest_row(), self.D_adam.longest_row())
+
+    def is_finite(self) -> bool:
+        """Whether every parameter of the three networks, and w_avg, is a finite number. Waits for the device."""
+        networks = (self.G, self.D, self.G_ema)
+        tensors = [tensor for network in networks for tensor in network.state_dict().values()]
+        return bool(torch.isfinite(torch.nn.utils.get_total_norm(tensors, norm_type=float("inf"))))
+
     def state_dict(self) -> dict[str, Any]:
         """Everything the steps depend on, as tensors and plain values."""
-        return {
-            "G": self.G.state_dict(),
-            "D": self.D.state_dict(),
-            "G_ema": self.G_ema.state_dict(),
-            "G_adam": self.G_adam.state_dict(),
-            "D_adam": self.D_adam.state_dict(),
-            "skipped_steps": self.skipped_steps,
-        }
+        return {name: getattr(self, name).state_dict() for name in self._stateful()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in ("G", "D", "G_ema", "G_adam", "D_adam"):
-            getattr(self, name).load_state_dict(state[name])
-        self.skipped_steps = state["skipped_steps"]
+        for name in self._stateful():
+            if name in state or not name.endswith("_scale"):  # a run may change to fp16 on its way
+                getattr(self, name).load_state_dict(state[name])
 
-    def _generate(self, inputs: GeneratorInputs, lod: float) -> Tensor:
-        """Images as G makes them in training: no truncation, styles mixed, w_avg following the unmixed w."""
-        ws = self.G.mapping(inputs.z, inputs.c, update_emas=True)
+    def _stateful(self) -> list[str]:
+        scales = [] if self.G_scale is None else ["G_scale", "D_scale"]
+        return ["G", "D", "G_ema", "G_adam", "D_adam", *scales]
+
+    @property
+    def _lazy_share(self) -> float:
+        """Of k steps and one for the penalties, the share of the former."""
+        return 1.0 if self.r1_every == 1 else self.r1_every / (self.r1_every + 1)
+
+    def _parts(self, inputs: GeneratorInputs, batch: int, lod: float | Tensor) -> list[tuple[slice, GeneratorInputs]]:
+        """The rows of the batch that one pass takes, and their inputs."""
+        size = self.batch_gpu or batch
+        if size >= batch:
+            return [(slice(0, batch), inputs)]
+        if inputs.noise_generator is not None:  # drawn for all at once, so that a step does not depend on its parts
+            inputs = inputs.with_noise_seeds(self.G.synthesis.noise_seeds(inputs.z, lod, inputs.noise_generator))
+        slices = [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
+        return [(rows, inputs.part(rows)) for rows in slices]
+
+    def _generate(self, inputs: GeneratorInputs, lod: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Images as G makes them in training, untruncated, mixed; and the w ``[N, w_dim]`` that w_avg follows."""
+        ws = self.G.mapping(inputs.z, inputs.c)
+        w = ws[:, 0].detach().to(self.G.mapping.w_avg.dtype)
         if inputs.mixing is not None:
             ws = mix_styles(ws, self.G.mapping(inputs.mixing.z2, inputs.c), inputs.mixing.cutoff)
-        noise_mode = "const" if inputs.noise_generator is None else "random"
-        images: Tensor = self.G.synthesis(ws, lod=lod, noise_mode=noise_mode, noise_generator=inputs.noise_generator)
-        return images
+        images: Tensor = self.G.synthesis(
+            ws,
+            lod=lod,
+            noise_mode="random" if inputs.has_noise else "const",
+            noise_generator=inputs.noise_generator,
+            noise_seeds=inputs.noise_seeds,
+        )
+        return images, w
 
-    def _apply(self, optimizer: Adam, lr: float) -> None:
-        if not optimizer.step(lr):
-            self.skipped_steps += 1
+    def _scores(self, images: Tensor, c: Tensor | None, lod: float | Tensor) -> Tensor:
+        if self.augment is not None:
+            images = self.augment(images.to(self.G.mapping.w_avg.dtype))
+        scores: Tensor = self.D(images, c, lod=lod)
+        return scores
+
+    def _d_terms(
+        self, reals: Tensor, fakes: Tensor, c: Tensor | None, lod: float | Tensor, share: float, penalise: bool
+    ) -> Values:
+        """The objective's terms and, with them, R1 and R2."""
+        r1, r2 = penalise and self.r1_gamma != 0, penalise and self.r2_gamma != 0
+        told: Values = {}
+        with record_function("D: fakes"):
+            fakes = fakes.detach().requires_grad_(r2)
+            scores = self._scores(fakes, c, lod)
+            fake_loss = loss = self.objective.d_fake(scores).mean()
+            if r2:
+                told["R2"] = squared_gradient_norm(fakes, scores, lod, self._inner_scale).mean()
+                loss = loss + told["R2"] * (self.r2_gamma / 2)
+            # Now, not with the rest: its activations are gone before those of the reals are made.
+            self._backward(loss * share, self.D_scale)
+            told["score_fake"] = scores.mean()
+        with record_function("D: reals and R1" if r1 else "D: reals"):
+            reals = reals.detach().requires_grad_(r1)
+            scores = self._scores(reals, c, lod)
+            real_loss = loss = self.objective.d_real(scores).mean()
+            if r1:
+                told["R1"] = squared_gradient_norm(reals, scores, lod, self._inner_scale).mean()
+                loss = loss + told["R1"] * (self.r1_gamma / 2)
+            elif self.r1_gamma == 0:
+                told["R1"] = torch.zeros_like(loss)
+            self._backward(loss * share, self.D_scale)
+        told |= {"D_loss": fake_loss + real_loss, "score_real": scores.mean(), "sign_real": scores.sign().mean()}
+        return {name: value.detach() for name, value in told.items()}
+
+    def _lazy_penalties(
+        self, named: list[tuple[str, Tensor, float]], c: Tensor | None, lod: float | Tensor, share: float
+    ) -> Values:
+        told: Values = {}
+        for name, images, gamma in named:
+            if gamma == 0:
+                continue
+            with record_function(f"D: {name}"):
+                images = images.detach().requires_grad_()
+                penalty = squared_gradient_norm(images, self._scores(images, c, lod), lod, self._inner_scale).mean()
+                self._backward(penalty * (gamma / 2 * self.r1_every * share), self.D_scale)
+                told[name] = penalty.detach()
+        return told
+
+    def _gradient_penalty(
+        self, reals: Tensor, fakes: Tensor, c: Tensor | None, mixing: Tensor, lod: float | Tensor, share: float
+    ) -> Values:
+        with record_function("D: gradient penalty"):
+            norms = mixed_gradient_norm(
+                lambda images: self._scores(images, c, lod),
+                reals,
+                fakes.to(reals.dtype),
+                mixing,
+                lod,
+                self._inner_scale,
+            )
+            penalty = wgan_gradient_penalty(norms, self.gp_weight).mean()
+            self._backward(penalty * share, self.D_scale)
+        return {"GP": penalty.detach()}
+
+    @property
+    def _inner_scale(self) -> Tensor | None:
+        return None if self.D_scale is None else self.D_scale.scale
+
+    def _backward(self, loss: Tensor, scale: LossScale | None) -> None:
+        (loss if scale is None else loss * scale.scale).backward()
+
+    def _apply(self, optimizer: Adam, scale: LossScale | None, lr: float, means: Sequence[Tensor] = ()) -> None:
+        """Average gradients (and ``means``) over the ranks, then move."""
+        gradients = optimizer.gradients()
+        with record_function("average over ranks"):
+            self.ranks.mean_([*gradients, *means])
+        with record_function("Adam"):
+            if scale is not None:
+                scale.unscale_(gradients)
+            applied = optimizer.step(lr)
+            if scale is not None:
+                scale.update(applied)
+
+
+def _share(rows: slice, batch: Tensor) -> float:
+    """Of the step's mean, what the mean over these rows counts for."""
+    return (rows.stop - rows.start) / len(batch)
+
+
+def _add(values: Values, told: Values, share: float) -> None:
+    for name, value in told.items():
+        values[name] = values[name] + value * share if name in values else value * share

@@ -51,7 +51,7 @@ def test_official_widths_can_be_built_at_every_resolution(resolution: int) -> No
         ({"img_resolution": 2048}, "img_resolution is 2048"),
         ({"img_resolution": 0}, "img_resolution is 0"),
         ({"img_resolution": 8, "img_channels": 2}, "img_channels is 2, expected 1, 3 or 4"),
-        ({"img_resolution": 8, "mapping_layers": 0}, "mapping_layers is 0, expected at least 1"),
+        ({"img_resolution": 8, "mapping_layers": -1}, "mapping_layers is -1, expected at least 0"),
         ({"img_resolution": 8, "c_dim": -1}, "c_dim is -1"),
         ({"img_resolution": 8, "w_avg_beta": 1.5}, "w_avg_beta is 1.5"),
     ],
