@@ -110,7 +110,7 @@ def test_every_knob_changes_the_picture_in_a_browser(
         page = Page(driver)
         page.picture()
         page.changes(lambda: page.type("#seed input", "7"))
-        page.changes(lambda: page.type("#psi input[type=number]", "1"))
+        page.changes(lambda: page.type("#psi input[type=number]", "0.9"))
         page.changes(lambda: page.type("#cutoff input[type=number]", "2"))
         page.changes(lambda: page.type("#towards input[type=number]", "0.5"))
         page.changes(lambda: page.click("#random"))
@@ -121,7 +121,7 @@ def test_every_knob_changes_the_picture_in_a_browser(
         for accordion in driver.find_elements("css selector", "button.label-wrap:not(.open)"):
             accordion.click()
         page.changes(lambda: page.click("#mixing input"))
-        page.changes(lambda: page.type("#mix-last input[type=number]", "5"))
+        page.changes(lambda: page.type("#mix-last input[type=number]", "2"))
         page.changes(lambda: page.type("#mix-seed input", "9"))
         page.changes(lambda: page.click("#noise-16 label:nth-of-type(3)"))
         page.changes(lambda: page.click("#noise-16 label:nth-of-type(2)"))

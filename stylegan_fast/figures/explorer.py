@@ -58,7 +58,8 @@ class Explorer:
         self.G = G.optimize_for_inference()
         self.directions = {name: d.to(G.mapping.w_avg) for name, d in (directions or {}).items()}
         layers = [module for module in self.G.synthesis.modules() if isinstance(module, SynthesisLayer)]
-        self._layers = [(layer, layer.noise_const.clone()) for layer in layers]
+        # The maps that noise mode "const" reads, and what they are in the network's file.
+        self._maps = [(m, m.clone()) for layer in layers if (m := layer.noise_const) is not None]
         self._lock = threading.Lock()
 
     @property
@@ -96,13 +97,11 @@ class Explorer:
         return ws
 
     def _set_noise(self, look: Look) -> None:
-        # The network is this object's own: its stored maps are what noise mode "const" reads.
         generator = torch.Generator().manual_seed(look.noise_seed)
-        for layer, stored in self._layers:
+        for used, stored in self._maps:
             fresh = torch.randn(stored.shape, generator=generator)  # drawn always: one switch moves no other noise
             kind = look.noise.get(stored.shape[-1], "fixed")
-            noise = {"fixed": stored, "fresh": fresh, "off": torch.zeros_like(fresh)}[kind]
-            layer.noise_const.copy_(noise)
+            used.copy_({"fixed": stored, "fresh": fresh, "off": torch.zeros_like(fresh)}[kind])
 
 
 def on_the_way(first: Tensor, second: Tensor, share: float) -> Tensor:

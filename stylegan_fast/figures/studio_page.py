@@ -125,7 +125,7 @@ def studio_page(explorer: Explorer, title: str, files: Path) -> gr.Blocks:
             position, end = _whole(values[0]) + float(values[1]), time.monotonic() + LONGEST_WALK
             while time.monotonic() < end:
                 position = (round(position * WALK_STEPS) + 1) / WALK_STEPS
-                at = int(position) % (MAX_SEED + 1), position - int(position)
+                at = int(position) % (MAX_SEED + 1), round(position % 1, 3)
                 yield _shown(explorer.draw(look_of((*at, *values[2:])))), *at
 
         shown = [image, download, download_w, said]

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from stylegan_fast.atomic import replacing
+from stylegan_fast.durations import duration
 from stylegan_fast.figures.sheet import save_png
 from stylegan_fast.reporting.charts import Chart, axis_label, charts_of, metric_values
 from stylegan_fast.reporting.plot import curves_picture
@@ -20,7 +21,6 @@ from stylegan_fast.reporting.record import Row, RunRecord, number, read_run
 from stylegan_fast.reporting.sheets import MOST_SHEETS, SheetPictures
 from stylegan_fast.reporting.strip import evenly, progress_strip
 from stylegan_fast.reporting.svg import legend, svg
-from stylegan_fast.training.progress import duration
 
 MOST_EVENTS = 200
 

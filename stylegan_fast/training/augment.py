@@ -13,6 +13,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from stylegan_fast.ops.arguments import memory_format
 from stylegan_fast.training.augment_transforms import KINDS, draw_colour, draw_geometry
 from stylegan_fast.training.augment_warp import warp
 
@@ -29,13 +30,16 @@ def augment(images: Tensor, p: float, generator: torch.Generator, kinds: Collect
         generator: on the CPU, where all is drawn: the same on every device, and no device is waited for.
         kinds: which groups of transforms: of "blit", "geom" and "color".
 
-    Returns ``[N, C, H, W]`` of the images' dtype.
+    Returns ``[N, C, H, W]`` of the images' dtype and memory format.
     """
     if p == 0:
         return images
     count, _, height, width = images.shape
+    layout = memory_format(images)
     images = warp(images, draw_geometry(count, height, width, p, generator, kinds))
-    return recolour(images, draw_colour(count, p, generator, kinds)) if "color" in kinds else images
+    if "color" in kinds:
+        images = recolour(images, draw_colour(count, p, generator, kinds))
+    return images.contiguous(memory_format=layout)
 
 
 def recolour(images: Tensor, matrices: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ import torch
 from torch import Tensor
 
 KINDS = ("blit", "geom", "color")
+# The names the field gives to sets of them.
+AUGPIPES = {"bgc": KINDS, "bg": ("blit", "geom"), "blit": ("blit",), "geom": ("geom",), "color": ("color",)}
 
 MAX_TRANSLATION = 0.125  # of the image's size; the standard deviation for fractional ones
 SCALE_STD = 0.2  # of log2
