@@ -16,7 +16,7 @@ _GROUPS: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
     ("Losses", "", (("D_loss", "D"), ("G_loss", "G"))),
     ("Scores", "", (("score_real", "reals"), ("score_fake", "fakes"))),
     ("R1 penalty", "", (("R1", "R1"),)),
-    ("Augmentation", "", (("augment_p", "p"), ("augment_r", "r, E[sign D(real)]"))),
+    ("Augmentation and overfitting", "", (("augment_p", "p"), ("sign_real", "mean sign of D(real)"))),
     ("Learning rate", "", (("lr", "lr"),)),
     ("Level of detail", "", (("lod", "lod"),)),
     ("Speed", "images/s", (("images_per_second", "images/s"),)),

@@ -95,8 +95,6 @@ class Augmentation(Observer):
 
     def tick(self, loop: Loop, row: dict[str, Any]) -> None:
         row["augment_p"] = self.strength.p
-        if self.strength.r is not None:
-            row["augment_r"] = self.strength.r
 
     def state_dict(self) -> dict[str, Any]:
         return self.strength.state_dict()

@@ -6,14 +6,10 @@ import torch
 from stylegan_fast.training.augment_control import AugmentStrength
 
 
-def scores(share_positive: float, count: int = 10) -> torch.Tensor:
-    positive = round(share_positive * count)
-    return torch.cat([torch.full((positive, 1), 0.01), torch.full((count - positive, 1), -5.0)])
-
-
-def after(strength: AugmentStrength, steps: int, share_positive: float) -> float:
+def after(strength: AugmentStrength, steps: int, mean_sign: float) -> float:
+    """p after so many steps of 10 images."""
     for _ in range(steps):
-        strength.saw(scores(share_positive))
+        strength.saw(torch.tensor(mean_sign), 10)
     return strength.p
 
 
@@ -25,12 +21,14 @@ def test_p_goes_from_0_to_1_in_the_published_500_kimg() -> None:
     assert after(strength, 100, 1.0) == 1.0  # and not beyond
 
 
-def test_p_falls_below_the_target_and_stays_at_it() -> None:
-    strength = AugmentStrength(p=0.5, target=0.6, kimg=1.0)
-    assert after(strength, 4, 0.8) == 0.5  # E[sign] = 0.8 - 0.2
-    assert after(strength, 4, 0.7) == pytest.approx(0.46)
-    assert after(strength, 1000, 0.0) == 0.0
-    assert strength.r == -1.0
+def test_p_follows_the_mean_of_four_steps_and_rests_at_the_target() -> None:
+    strength = AugmentStrength(p=0.5, target=0.5, kimg=1.0)
+    after(strength, 2, 0.25)
+    assert after(strength, 2, 1.0) == pytest.approx(0.54)
+    assert strength.r == 0.625
+    assert after(strength, 4, 0.5) == pytest.approx(0.54)
+    assert after(strength, 4, 0.25) == pytest.approx(0.5)
+    assert after(strength, 1000, -1.0) == 0.0
 
 
 def test_p_moves_only_every_fourth_step() -> None:
