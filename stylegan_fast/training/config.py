@@ -85,6 +85,7 @@ def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfi
     """
     given = {name: value for name, value in options.items() if value is not None}
     _check_augmentation(given)
+    _check_freezing(given)
     if given.get("data") and Path(given["data"]).exists():
         given["data"] = str(Path(given["data"]).resolve())  # a run may be resumed from another folder
     preset = {} if given.get("data") else faces_preset(device_type, given.get("resolution"))
@@ -121,6 +122,14 @@ def config_for_resume(saved: dict[str, Any], options: dict[str, Any]) -> TrainCo
             "or start anew without --resume"
         )
     return dataclasses.replace(config, **{n: v for n, v in options.items() if v is not None and n in CHANGEABLE})
+
+
+def _check_freezing(given: dict[str, Any]) -> None:
+    """Raises ``UserError`` where what would be frozen has learned nothing."""
+    for name in ("freeze_d", "freeze_mapping"):
+        if given.get(name) and not given.get("weights"):
+            shown = "--freeze-mapping" if name == "freeze_mapping" else f"--freeze-d {given[name]}"
+            raise UserError(f"{shown}: untrained layers would stay as they are; give a network file with --resume")
 
 
 def _check_augmentation(given: dict[str, Any]) -> None:

@@ -80,6 +80,7 @@ def _train(
         _from_rank_0(ranks, lambda: check_outdir(outdir))  # before minutes are spent on decoding
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    observers = build_observers(config, profile, tensorboard)
     messages = _DataMessages(ranks.first)
     dataset = open_dataset(
         config.data,
@@ -94,7 +95,6 @@ def _train(
             config = replace(config, start_resolution=min(source.resolution, dataset.resolution))
         schedule_of(config, dataset.resolution, ranks.count)  # what is wrong with the batch, before a folder is made
         trainer = build_trainer(config, dataset, device, precision, ranks)
-        observers = build_observers(config, profile, tensorboard)
         weights = [] if source is None else start_from(source, trainer)
         position = Position()
         if state is not None:
