@@ -138,11 +138,14 @@ def test_every_knob_changes_the_picture_in_a_browser(
 
         page.changes(lambda: page.click("#walk"))
         page.changes(lambda: None)  # and goes on by itself
-        page.changes(lambda: page.click("#stop"))
-        time.sleep(1)
-        standing = page.picture()
-        time.sleep(1)
-        assert page.picture() == standing
+        page.click("#stop")
+
+        def stands_still() -> bool:
+            before = page.picture()
+            time.sleep(2)
+            return page.picture() == before
+
+        page.wait(stands_still)
 
         hosts = driver.execute_script("return performance.getEntriesByType('resource').map(e => new URL(e.name).host)")
         assert set(hosts) == {url.removeprefix("http://")}
