@@ -15,14 +15,14 @@ from stylegan_fast.errors import UserError
 
 @click.command()
 @click.option("--network", required=True, metavar="RUN|FILE", help="A run's folder (its newest network) or a file.")
-@click.option("--directions", metavar="FILE", help="Directions in W by name (safetensors), each a slider.")
+@click.option("--directions", metavar="FILE", multiple=True, help="Directions in W (.npy or safetensors) as sliders.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 lets others in.")
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Port to listen on. [default: the first free one from 7860]"
 )
 @click.option("--open", "in_browser", is_flag=True, help="Open the page in a browser.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
-def main(network: str, directions: str | None, host: str, port: int | None, in_browser: bool, device: str) -> None:
+def main(network: str, directions: tuple[str, ...], host: str, port: int | None, in_browser: bool, device: str) -> None:
     """Play with a network on a web page of this machine: seeds and walks, truncation, style mixing, noise, classes.
 
     Nothing is sent anywhere else. Ctrl-C ends it.
@@ -42,7 +42,7 @@ def main(network: str, directions: str | None, host: str, port: int | None, in_b
         from stylegan_fast.figures.studio_page import CSS, studio_page
 
         G = load_generator(network, device=choose_device(device))
-        explorer = Explorer(G, None if directions is None else load_directions(directions, G))
+        explorer = Explorer(G, {name: way for path in directions for name, way in load_directions(path, G).items()})
         page = studio_page(explorer, network_path(network).name, Path(folder))
         try:
             page.launch(

@@ -20,6 +20,7 @@ from stylegan_fast.models import Generator
 from stylegan_fast.models.synthesis import SynthesisLayer
 from stylegan_fast.seeds import MAX_SEED, latent_of_seed
 
+_LARGEST_ARRAY = 1 << 24  # bytes; the widest styles in use are some kilobytes
 NOISES = ("fixed", "fresh", "off")
 
 
@@ -117,16 +118,20 @@ def on_the_way(first: Tensor, second: Tensor, share: float) -> Tensor:
 
 
 def load_directions(path: str | Path, G: Generator) -> dict[str, Tensor]:
-    """Directions in W from a safetensors file: tensors ``[w_dim]`` or ``[num_ws, w_dim]`` by name.
+    """Directions in W by name: the tensors ``[w_dim]`` or ``[num_ws, w_dim]`` of a safetensors file, or the array of an
+    ``.npy`` file under the file's name.
 
     Raises ``UserError`` for a file that is not one, or of another network.
     """
+    path = Path(path)
     try:
-        tensors = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as failure:
-        raise UserError(
-            f"--directions {str(path)!r}: not a safetensors file ({str(failure).splitlines()[0]})"
-        ) from None
+        if path.suffix == ".npy":
+            tensors = {path.stem: _array(path)}
+        else:
+            tensors = safetensors.torch.load_file(path)
+    except (OSError, ValueError, EOFError, TypeError, safetensors.SafetensorError) as failure:
+        reason = (str(failure).splitlines() or [type(failure).__name__])[0]
+        raise UserError(f"--directions {str(path)!r}: not a safetensors or .npy file ({reason})") from None
     w_dim = G.mapping.w_avg.numel()
     for name, tensor in tensors.items():
         if list(tensor.shape) not in ([w_dim], [G.num_ws, w_dim]) or not tensor.is_floating_point():
@@ -135,3 +140,9 @@ def load_directions(path: str | Path, G: Generator) -> dict[str, Tensor]:
                 f"[{w_dim}] or [{G.num_ws}, {w_dim}] for this network"
             )
     return {name: tensor.float() for name, tensor in sorted(tensors.items())}
+
+
+def _array(path: Path) -> Tensor:
+    if path.stat().st_size > _LARGEST_ARRAY:
+        raise ValueError("too large")
+    return torch.from_numpy(np.load(path, allow_pickle=False))

@@ -74,20 +74,22 @@ def charts_of(record: RunRecord) -> list[Chart]:
 
 
 def metric_values(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
-    """``(kimg, value)`` of each metric in ``metrics.jsonl``: rows ``{"kimg", "metric", "value"}`` or ``{"kimg",
-    "results": {metric: value}}``."""
-    values: dict[str, list[tuple[float, float]]] = {}
+    """``(kimg, value)`` of each number in ``metrics.jsonl``, whose rows are ``{"kimg", "metric", "results": {name:
+    value}}``."""
+    values: dict[str, dict[float, float]] = {}
     for row in rows:
         kimg = number(row, "kimg")
         if kimg is None:
             continue
         found = row.get("results")
-        results: Row = found if isinstance(found, dict) else {str(row.get("metric")): row.get("value")}
+        results: Row = found if isinstance(found, dict) else {}
         for name in results:
             value = number(results, name)
             if value is not None:
-                values.setdefault(str(name), []).append((kimg, value))
-    return {name: sorted(points) for name, points in values.items()}
+                metric = str(row.get("metric", name))
+                label = metric if metric == name else f"{metric}: {name}"
+                values.setdefault(label, {})[kimg] = value  # measured again, it counts as last measured
+    return {name: sorted(points.items()) for name, points in values.items()}
 
 
 def thinned(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:

@@ -34,9 +34,10 @@ class Report(Observer):
             return
         try:
             write_report(loop.folder.path)
-        except OSError as failure:
+        except (OSError, UserError) as failure:
             # Not into the log: what kept the page from being written may keep that, too.
-            loop.bar.line(f"report.html could not be written: {failure.strerror or failure}")
+            reason = failure.strerror if isinstance(failure, OSError) else None
+            loop.bar.line(f"report.html could not be written: {reason or failure}")
 
 
 class TensorBoard(Observer):

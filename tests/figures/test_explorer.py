@@ -95,6 +95,12 @@ def test_directions_of_another_network_are_refused(G: Generator, tmp_path: Path)
     safetensors.torch.save_file({"smile": torch.randn(9)}, path)
     with pytest.raises(UserError, match=r"'smile' is torch.float32 \[9\], expected floating point \[8\] or \[6, 8\]"):
         load_directions(path, G)
-    path.write_bytes(b"hello")
-    with pytest.raises(UserError, match="not a safetensors file"):
-        load_directions(path, G)
+    for name, content in (("directions.safetensors", b"hello"), ("age.npy", b"hello"), ("empty.npy", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=r"not a safetensors or \.npy file"):
+            load_directions(tmp_path / name, G)
+    np.save(tmp_path / "object.npy", np.array([{}], dtype=object))
+    with pytest.raises(UserError, match=r"not a safetensors or \.npy file"):
+        load_directions(tmp_path / "object.npy", G)
+    np.save(tmp_path / "age.npy", np.ones(8, dtype=np.float32))
+    assert load_directions(tmp_path / "age.npy", G)["age"].tolist() == [1.0] * 8

@@ -57,17 +57,23 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
 
 def test_charts_are_drawn_of_what_there_is(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", augment_p=0.25, D_cost=2.0)
-    results = {"swd": 7.0, "fid": 50, "x": "?"}
-    metrics = [{"kimg": 3.0, "metric": "swd", "value": 9.0}, {"kimg": 6.0, "results": results}]
+    metrics = [
+        {"kimg": 3.0, "metric": "swd", "results": {"swd": 9.0, "swd_16": 8.0}},
+        {"kimg": 6.0, "metric": "swd", "results": {"swd": 7.5, "swd_16": None}},
+        {"kimg": 6.0, "metric": "swd", "results": {"swd": 7.0}},
+        {"kimg": 6.0, "metric": "fid50k", "results": {"fid": 50, "x": "?"}},
+        {"kimg": None, "metric": "swd", "results": {"swd": 1.0}},
+        {"kimg": 9.0, "metric": "swd", "results": [1.0]},
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in metrics))
     charts = {chart.title: chart for chart in charts_of(read_run(folder))}
     assert list(charts)[:4] == ["Losses", "Scores", "R1 penalty", "Augmentation and overfitting"]
-    assert {"swd", "fid", "D_cost"} <= charts.keys()
+    assert {"swd", "swd: swd_16", "fid50k: fid", "D_cost"} <= charts.keys()
     assert "tick" not in charts
     assert [series.label for series in charts["Losses"].series] == ["D", "G"]
     assert [series.label for series in charts["Augmentation and overfitting"].series] == ["p"]  # no sign in these ticks
     assert charts["swd"].series[0].points == [(3.0, 9.0), (6.0, 7.0)]
-    assert metric_values(metrics)["fid"] == [(6.0, 50.0)]
+    assert metric_values(metrics)["swd: swd_16"] == [(3.0, 8.0)]
 
 
 def test_axes_have_round_numbers() -> None:
