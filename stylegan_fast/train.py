@@ -27,6 +27,11 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
     help="Thousands of images to train on; the whole schedule is scaled to it. [default: 25000]",
 )
 @click.option("--config", type=click.Choice(CONFIGS), help="Row of the paper's Table 1. [default: f, StyleGAN]")
+@click.option(
+    "--growth-kimg",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Grow as a run of this many kimg does. [default: --kimg]",
+)
 @click.option("--growing", type=click.Choice(["on", "off"]), help="Progressive growing. [default: on]")
 @click.option("--batch", type=click.IntRange(min=1), help="Images per step. [default: the paper's, by resolution]")
 @click.option(

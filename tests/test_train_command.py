@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -12,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from stylegan_fast.models import load_discriminator, load_generator, network_config
 from stylegan_fast.training.checkpoint import save_state
 from stylegan_fast.training.trainer import Trainer
 from tests.command_lines import RUN, TINY, call, start, write_images
+from tests.runs import expect_same_result, rows
 
 
 @pytest.fixture(scope="module")
@@ -31,31 +32,6 @@ def whole_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     outdir = tmp_path_factory.mktemp("whole")
     assert call("train", f"{RUN} --cache-dir {cache} --outdir {outdir}") == 0
     return outdir / "00000-faces_40-16"
-
-
-def rows(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
-
-
-def expect_same_result(run: Path, whole: Path) -> None:
-    """The final networks are equal to the last bit, and so is what was logged but for the clock."""
-    networks = [load_file(each / "network-000000.safetensors") for each in (run, whole)]
-    assert networks[0].keys() == networks[1].keys()
-    assert all(torch.equal(networks[0][name], networks[1][name]) for name in networks[0])
-    assert [row["images"] for row in rows(run)] == [row["images"] for row in rows(whole)]
-    states = [torch.load(each / "state.pt", weights_only=True) for each in (run, whole)]
-    for state in states:
-        del state["position"]["seconds"]
-    assert states[0]["position"] == states[1]["position"]
-    assert same_tensors(states[0]["trainer"], states[1]["trainer"])
-
-
-def same_tensors(a: Any, b: Any) -> bool:
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same_tensors(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same_tensors, a, b))
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 def test_a_run_leaves_the_files_it_promises(whole_run: Path) -> None:
@@ -135,8 +111,15 @@ def test_a_killed_run_goes_on_to_the_bit(whole_run: Path, cache: Path, tmp_path:
     expect_same_result(run, whole_run)
 
 
-def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing_saved(
-    whole_run: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "disk is read-only")])
+def test_a_disk_that_fills_up_or_is_taken_away_stops_the_run_and_loses_nothing_saved(
+    number: int,
+    words: str,
+    whole_run: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     snapshots = 0
 
@@ -144,14 +127,14 @@ def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing_saved(
         nonlocal snapshots
         snapshots += 1
         if snapshots == 3:
-            raise OSError(errno.ENOSPC, "No space left on device", str(args[0].state))
+            raise OSError(number, os.strerror(number), str(args[0].state))
         save_state(*args, **kwargs)
 
     monkeypatch.setattr("stylegan_fast.training.loop.save_state", full_at_the_third)
     assert call("train", f"{RUN} --cache-dir {cache} --outdir {tmp_path}") == 2
-    assert "error: the disk is full: could not write" in capsys.readouterr().err.splitlines()[-1]
+    assert f"error: the {words}: could not write" in capsys.readouterr().err.splitlines()[-1]
     run = next(tmp_path.iterdir())
-    assert "No space left on device" in (run / "log.txt").read_text().splitlines()[-1]
+    assert os.strerror(number) in (run / "log.txt").read_text().splitlines()[-1]
     assert call("train", f"--resume {run}") == 0
     expect_same_result(run, whole_run)
 

@@ -101,7 +101,7 @@ def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfi
     config = TrainConfig(**{"kimg": rung.kimg, **preset, **called_for, **given})
     # An average over 10 kimg of a run of 50 would show its beginning at its end.
     ema_kimg = given.get("ema_kimg", min(config.ema_kimg, config.kimg / 50))
-    return dataclasses.replace(config, growth_kimg=config.kimg, ema_kimg=ema_kimg)
+    return dataclasses.replace(config, growth_kimg=config.growth_kimg or config.kimg, ema_kimg=ema_kimg)
 
 
 def config_for_resume(saved: dict[str, Any], options: dict[str, Any]) -> TrainConfig:

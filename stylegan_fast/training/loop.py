@@ -94,9 +94,11 @@ class Loop:
         Raises ``UserError`` where too many steps in a row had to be skipped.
         """
         position = self.position
-        notice = "stopping: saving after this step (once more to leave at once, without saving)"
+        notice = "stopping: saving after this step"
+        if self.ranks.count == 1:
+            notice += " (once more to leave at once, without saving)"
         try:
-            with Interruption(notice if self.ranks.first else None) as interruption:
+            with Interruption(notice if self.ranks.first else None, launched=self.ranks.count > 1) as interruption:
                 if self.snapshots is not None and position.images == 0:
                     self.snapshots.write_first_sheets(self.phase.lod)
                 self._tell("begin")

@@ -11,8 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 from stylegan_fast.training.loop import Loop
 from stylegan_fast.training.observer import Observer
 
-SKIPPED_STEPS = 8  # the first ones choose algorithms and reserve memory
-PROFILED_STEPS = 8
+SKIPPED_STEPS = 4  # the first ones choose algorithms and reserve memory
+PROFILED_STEPS = 4
 # The names that ``Trainer`` gives to the parts of a step.
 _PHASE_PREFIXES = ("D: ", "G: ", "average of G", "average over ranks", "Adam")
 

@@ -1,5 +1,6 @@
 """Random numbers depend on (seed, rank, step, purpose) and on nothing else."""
 
+import pytest
 import torch
 
 from stylegan_fast.training.draws import Draws, GeneratorInputs, keyed_seed
@@ -53,6 +54,31 @@ def test_mixing_happens_as_often_as_asked_with_every_cutoff_alike() -> None:
     assert counts[0] == counts[8] == 0  # uniform in [1, 8)
     expected = len(mixed) / 7
     assert all(abs(count - expected) < 4 * expected**0.5 for count in counts[1:8])
+
+
+def test_repeated_discriminator_steps_draw_their_own_numbers() -> None:
+    draws = Draws(0)
+    assert not torch.equal(draws.mirror_coins(3, 64), draws.mirror_coins(3, 64, repeat=1))
+    mixing = draws.gp_mixing(3, 0, 500)
+    assert mixing.shape == (500, 1, 1, 1)
+    assert 0 <= mixing.min() < 0.02
+    assert 0.98 < mixing.max() < 1
+    assert not torch.equal(mixing, draws.gp_mixing(3, 1, 500))
+
+
+def test_rows_of_the_inputs_are_those_of_the_whole() -> None:
+    whole = inputs(Draws(0), 0, mixing_prob=1.0)
+    assert whole.has_noise
+    with pytest.raises(ValueError, match="drawn for the whole batch"):
+        whole.part(slice(0, 2))
+    part = whole.with_noise_seeds(torch.arange(12).view(6, 2)).part(slice(2, 5))
+    assert torch.equal(part.z, whole.z[2:5])
+    assert part.mixing is not None
+    assert whole.mixing is not None
+    assert torch.equal(part.mixing.z2, whole.mixing.z2[2:5])
+    assert part.noise_seeds is not None
+    assert part.noise_seeds[:, 0].tolist() == [4, 6, 8]
+    assert not GeneratorInputs(whole.z).has_noise
 
 
 def test_mirror_coins_are_fair() -> None:
