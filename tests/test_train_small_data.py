@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from stylegan_fast.models import load_generator
 from stylegan_fast.training.trainer import Trainer
 from tests.command_lines import TINY, call, expect_one_line, write_network
+from tests.runs import rows, same_tensors
 
 # 24 pairs of steps of 4 images, 6 adjustments of p, a snapshot in the middle and at the end.
 SHORT = f"{TINY} --kimg 0.096 --tick 0.048 --snap 1"
@@ -23,16 +24,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def rows(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
-
-
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "network-000000.safetensors")
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_adaptive_augmentation_goes_on_to_the_bit_in_the_middle_of_an_adjustment(
@@ -53,7 +46,7 @@ def test_adaptive_augmentation_goes_on_to_the_bit_in_the_middle_of_an_adjustment
     assert call("train", f"{ADA} {common} {tmp_path}/parts") == 130
     assert call("train", f"--resume latest {common} {tmp_path}/parts") == 0
     whole, parts = (next((tmp_path / name).iterdir()) for name in ("whole", "parts"))
-    assert same(weights(whole), weights(parts))
+    assert same_tensors(weights(whole), weights(parts))
     assert [row["augment_p"] for row in rows(parts)][-1] == rows(whole)[-1]["augment_p"] > 0
     state = torch.load(whole / "state.pt", weights_only=True)["observers"]["augmentation"]
     assert state["p"] == rows(whole)[-1]["augment_p"]
@@ -64,7 +57,7 @@ def test_fixed_augmentation_changes_what_is_learned_and_stays_as_strong(cache: P
     for name, options in (("plain", ""), ("blit", "--aug fixed --aug-p 0.5 --augpipe blit")):
         assert call("train", f"{SHORT} {options} --cache-dir {cache} --outdir {tmp_path}/{name}") == 0
     plain, blit = (next((tmp_path / name).iterdir()) for name in ("plain", "blit"))
-    assert not same(weights(plain), weights(blit))
+    assert not same_tensors(weights(plain), weights(blit))
     assert [row["augment_p"] for row in rows(blit)] == [0.5, 0.5]
     assert "augment_p" not in rows(plain)[0]
 

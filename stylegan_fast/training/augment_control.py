@@ -84,9 +84,6 @@ class Augmentation(Observer):
         assert self._generator is not None  # a step has begun
         return augment(images, self.strength.p, self._generator, self.kinds)
 
-    def begin(self, loop: Loop) -> None:
-        loop.trainer.augment = self
-
     def step_begins(self, loop: Loop) -> None:
         self._generator = loop.draws.generator(loop.position.step, "augment", "cpu")
 

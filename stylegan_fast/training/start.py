@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from tqdm import tqdm
 
 from stylegan_fast.data import Dataset, open_dataset
 from stylegan_fast.device import choose_device
@@ -23,6 +21,7 @@ from stylegan_fast.training.augment_control import Augmentation, AugmentStrength
 from stylegan_fast.training.augment_transforms import AUGPIPES
 from stylegan_fast.training.checkpoint import load_state
 from stylegan_fast.training.config import TrainConfig, config_for_resume, config_from_options, schedule_of
+from stylegan_fast.training.data_messages import DataMessages
 from stylegan_fast.training.draws import keyed_seed
 from stylegan_fast.training.loop import Loop, Position, describe
 from stylegan_fast.training.losses import OBJECTIVES
@@ -33,7 +32,7 @@ from stylegan_fast.training.run_folder import RunFolder, check_outdir, create_ru
 from stylegan_fast.training.trainer import Trainer
 from stylegan_fast.training.transfer import freeze_discriminator, freeze_mapping
 from stylegan_fast.training.warm_start import names_a_network, open_source, start_from
-from stylegan_fast.training.watching import Report, TensorBoard
+from stylegan_fast.training.watching import Report, TensorBoard, check_tensorboard
 from stylegan_fast.version import __version__
 
 
@@ -80,8 +79,9 @@ def _train(
         _from_rank_0(ranks, lambda: check_outdir(outdir))  # before minutes are spent on decoding
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    observers = build_observers(config, profile, tensorboard)
-    messages = _DataMessages(ranks.first)
+    if tensorboard:
+        check_tensorboard()
+    messages = DataMessages(ranks.first)
     dataset = open_dataset(
         config.data,
         resolution=config.resolution,
@@ -95,6 +95,7 @@ def _train(
             config = replace(config, start_resolution=min(source.resolution, dataset.resolution))
         schedule_of(config, dataset.resolution, ranks.count)  # what is wrong with the batch, before a folder is made
         trainer = build_trainer(config, dataset, device, precision, ranks)
+        observers = build_observers(config, trainer, profile, tensorboard)
         weights = [] if source is None else start_from(source, trainer)
         position = Position()
         if state is not None:
@@ -116,13 +117,16 @@ def _train(
         dataset.close()
 
 
-def build_observers(config: TrainConfig, profile: bool = False, tensorboard: bool = False) -> list[Observer]:
+def build_observers(
+    config: TrainConfig, trainer: Trainer, profile: bool = False, tensorboard: bool = False
+) -> list[Observer]:
     """What watches a run, in the order in which it is told: the page last, for it shows what the others found."""
     observers: list[Observer] = []
     if config.aug != "noaug":
         target = config.aug_target if config.aug == "ada" else None
         strength = AugmentStrength(config.aug_p, target, config.aug_kimg)
-        observers.append(Augmentation(strength, AUGPIPES[config.augpipe]))
+        trainer.augment = augmentation = Augmentation(strength, AUGPIPES[config.augpipe])
+        observers.append(augmentation)
     if profile:
         observers.append(Profile())
     if tensorboard:
@@ -151,29 +155,6 @@ def _from_rank_0(ranks: Ranks, do: Callable[[], Any]) -> Any:
     if mistake is not None:
         raise UserError(mistake)
     return result
-
-
-class _DataMessages:
-    """What the data set has to say: on stderr and, as soon as the run has a folder, in its log; on rank 0."""
-
-    def __init__(self, heard: bool) -> None:
-        self._heard = heard
-        self._early: list[str] = []
-        self._folder: RunFolder | None = None
-
-    def __call__(self, line: str) -> None:
-        if not self._heard:
-            return
-        tqdm.write(line, file=sys.stderr)  # above a progress bar, if there is one
-        if self._folder is None:
-            self._early.append(line)
-        else:
-            self._folder.log(line)
-
-    def keep_in(self, folder: RunFolder) -> None:
-        self._folder = folder
-        for line in self._early:
-            folder.log(line)
 
 
 def build_trainer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,24 +41,26 @@ class Report(Observer):
             loop.bar.line(f"report.html could not be written: {reason or failure}")
 
 
-class TensorBoard(Observer):
-    """Writes the numbers of each tick and the sheet of each snapshot, over images, into the run's ``tensorboard``.
+def check_tensorboard() -> None:
+    """Raises ``UserError`` where tensorboard is not installed."""
+    try:
+        importlib.import_module("torch.utils.tensorboard")
+    except ImportError:
+        raise UserError("--tensorboard needs tensorboard: pip install 'stylegan_fast[tensorboard]'") from None
 
-    Raises ``UserError`` where tensorboard is not installed.
-    """
+
+class TensorBoard(Observer):
+    """Writes the numbers of each tick and the sheet of each snapshot, over images, into the run's ``tensorboard``."""
 
     def __init__(self) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise UserError("--tensorboard needs tensorboard: pip install 'stylegan_fast[tensorboard]'") from None
-        self._open = SummaryWriter
         self._writer: Any = None
 
     def begin(self, loop: Loop) -> None:
         if loop.folder is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
             # What a killed run wrote beyond its last state is written again, and must not be shown twice.
-            self._writer = self._open(str(loop.folder.path / "tensorboard"), purge_step=loop.position.images + 1)
+            self._writer = SummaryWriter(str(loop.folder.path / "tensorboard"), purge_step=loop.position.images + 1)
 
     def tick(self, loop: Loop, row: dict[str, Any]) -> None:
         if self._writer is None:
