@@ -20,6 +20,8 @@ COMMANDS = {
     "edit": ("edit", "More and less of one thing in the same images."),
     "project": ("project", "The latent of a given picture."),
     "calc-metrics": ("calc_metrics", "Measure a network: SWD, MS-SSIM, FID, path length, ..."),
+    "studio": ("studio", "Play with a network on a local web page."),
+    "report": ("report", "Make the page about a run anew."),
     "info": ("info", "Versions, backends and devices, for a bug report."),
 }
 

@@ -8,6 +8,7 @@
         stats.jsonl                  one JSON object a tick
         metrics.jsonl                one a metric and snapshot (train --metrics, calc_metrics)
         reals.png fakes_init.png     the data, and what the untrained generator drew
+        report.html                  a page about the run; curves.png and progress.png, two of its pictures
         fakesNNNNNN.png              after NNNNNN thousand images; the same latents every time
         network-NNNNNN.safetensors   G_ema, G and D at that moment
         state.pt state.prev.pt       all that is needed to go on, and the one before it

@@ -33,7 +33,7 @@ class Trainer:
     and the networks stay the same everywhere.
 
     Args:
-        G, D: on the device where they will stay.
+        G, D: on the device where they will stay. Parameters that require no gradient are frozen and stay as they are.
         G_ema: same architecture as G; starts as its copy.
         r1_gamma, r2_gamma: weights of the penalties on reals and fakes, ``gamma / 2 * mean |dD/dx|^2``; 0: not at all.
         r1_every: R1 and R2 only on every so many steps ("lazy", Karras et al. 2019, appendix B), as a step of their own
@@ -78,6 +78,7 @@ class Trainer:
         self.r1_gamma, self.r2_gamma, self.r1_every = r1_gamma, r2_gamma, r1_every
         self.gp_weight, self.clip = gp_weight, clip
         self.objective, self.batch_gpu, self.augment, self.ranks = objective, batch_gpu, augment, ranks
+        self._learning = [p for p in D.parameters() if p.requires_grad]
         self.average = MovingAverage(self.G_ema, self.G, ema_half_life_kimg)
         self.G_adam, self.D_adam = Adam(G.parameters()), Adam(D.parameters(), beta2=BETA2**self._lazy_share)
         device = next(G.parameters()).device
@@ -145,7 +146,7 @@ class Trainer:
         values: Values = {}
         w_mean = torch.zeros_like(self.G.mapping.w_avg)
         self.G_adam.zero_grad()
-        self.D.requires_grad_(False)  # the gradient passes through D; its weights need none of it
+        self._let_D_learn(False)  # the gradient passes through D; its weights need none of it
         try:
             for rows, part in self._parts(inputs, len(inputs.z), lod):
                 share = _share(rows, inputs.z)
@@ -157,7 +158,7 @@ class Trainer:
                 w_mean += w.mean(dim=0) * share
                 _add(values, {"G_loss": loss.detach()}, share)
         finally:
-            self.D.requires_grad_(True)
+            self._let_D_learn(True)
         self._apply(self.G_adam, self.G_scale, lr, [w_mean])
         self.G.mapping.update_average(w_mean)
         return values
@@ -260,6 +261,10 @@ class Trainer:
     @property
     def _inner_scale(self) -> Tensor | None:
         return None if self.D_scale is None else self.D_scale.scale
+
+    def _let_D_learn(self, learn: bool) -> None:
+        for parameter in self._learning:
+            parameter.requires_grad_(learn)
 
     def _backward(self, loss: Tensor, scale: LossScale | None) -> None:
         (loss if scale is None else loss * scale.scale).backward()
