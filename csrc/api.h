@@ -109,7 +109,8 @@ struct BiasAct {
   int64_t size;       // number of elements; x is walked in memory order
   int64_t bias_step;  // consecutive elements that share one bias value
   int64_t bias_size;  // the bias of element i is b[(i / bias_step) % bias_size]
-  const void* b;      // [bias_size] acc; null: none
+  const void* b;      // [bias_size]; null: none
+  bool b_is_acc;      // b's dtype: acc, or as x's (cuda only)
   double alpha, gain;
   double clamp;       // < 0: none
 };

@@ -76,7 +76,7 @@ void read(Arguments& a, AdaINBackward& f) {
 }
 
 Arguments& operator>>(Arguments& a, BiasAct& op) {
-  return a >> op.dtype >> op.act >> op.size >> op.bias_step >> op.bias_size >> op.b >> op.alpha >> op.gain >> op.clamp;
+  return a >> op.dtype >> op.act >> op.size >> op.bias_step >> op.bias_size >> op.b >> op.b_is_acc >> op.alpha >> op.gain >> op.clamp;
 }
 
 void read(Arguments& a, BiasActForward& f) { a >> f.op >> f.x >> f.y; }

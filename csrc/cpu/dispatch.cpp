@@ -145,22 +145,30 @@ Status philox_normal(const PhiloxNormal& p, int threads) {
   return kernels().philox_normal(p, threads);
 }
 
+// Refuses what the CUDA kernels alone do.
+static Status for_cpu(const char* op, Status checked, const BiasAct& b, bool sums = false) {
+  if (checked != Status::ok) return checked;
+  if (b.b && !b.b_is_acc) return fail(Status::unsupported, "%s: on the CPU b must be of the accumulation type", op);
+  if (sums) return fail(Status::unsupported, "%s: there are no partial sums for db on the CPU", op);
+  return Status::ok;
+}
+
 Status bias_act_forward(const BiasActForward& f, int threads) {
-  const Status status = check(f);
+  const Status status = for_cpu("bias_act_forward", check(f), f.op);
   if (status != Status::ok || !f.op.size) return status;
   expect_writes(f.y, f.op.size * bytes_of(f.op.dtype));
   return kernels().bias_act_forward(f, threads);
 }
 
 Status bias_act_backward(const BiasActBackward& f, int threads) {
-  const Status status = check(f);
+  const Status status = for_cpu("bias_act_backward", check(f), f.op, f.db_partials != nullptr);
   if (status != Status::ok || !f.op.size) return status;
   expect_writes(f.dx, f.op.size * bytes_of(f.op.dtype));
   return kernels().bias_act_backward(f, threads);
 }
 
 Status bias_act_second(const BiasActSecond& f, int threads) {
-  const Status status = check(f);
+  const Status status = for_cpu("bias_act_second", check(f), f.op);
   if (status != Status::ok || !f.op.size) return status;
   expect_writes(f.d2x, f.op.size * bytes_of(f.op.dtype));
   return kernels().bias_act_second(f, threads);

@@ -43,6 +43,19 @@ __device__ __forceinline__ const A* noise_of(const AdaIN& op, int64_t n) {
   return op.noise ? static_cast<const A*>(op.noise) + n * op.noise_stride_n : nullptr;
 }
 
+// values[k] = p[at(k)], or 0 where p is null. One branch around all loads: with one around each, ptxas takes the same
+// register for all of them, and each waits for the one before.
+template <int count, typename A, typename At>
+__device__ __forceinline__ void numbers_or_zeros(const A* p, A* values, At at) {
+  if (p) {
+#pragma unroll
+    for (int k = 0; k < count; ++k) values[k] = p[at(k)];
+  } else {
+#pragma unroll
+    for (int k = 0; k < count; ++k) values[k] = A(0);
+  }
+}
+
 template <typename A>
 __device__ __forceinline__ A parameter(const PlaneParameter& p, int64_t n, int64_t c, A left_out) {
   return p.data ? static_cast<const A*>(p.data)[n * p.stride_n + c * p.stride_c] : left_out;

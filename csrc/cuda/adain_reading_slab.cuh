@@ -56,33 +56,37 @@ class SlabColumn {
   using A = acc_t<T>;
   using V = Pack<T, slab_width>;
 
-  // The three pixels of a row; zeros where there are none.
+  // The three pixels of a row.
   struct Row {
     V left, centre, right;
   };
 
   __device__ __forceinline__ SlabColumn(const AdaIN& op, const SlabReader& reader, int64_t n, int c, int j)
-      : reader_(reader), x_(static_cast<const T*>(op.x) + n * reader.sample() + c), left_(reader.pixel(j - 1)),
-        centre_(reader.pixel(j)), right_(reader.pixel(j + 1)), has_left_(j > 0), has_right_(j + 1 < reader.w) {}
+      : reader_(reader), x_(static_cast<const T*>(op.x) + n * reader.sample()), left_(reader.pixel(j > 0 ? j - 1 : j) + c),
+        centre_(reader.pixel(j) + c), right_(reader.pixel(j + 1 < reader.w ? j + 1 : j) + c), has_left_(j > 0),
+        has_right_(j + 1 < reader.w) {}
 
+  // Reads the nearest pixel where there is none, and then takes zeros: a branch around a load makes the next one wait.
   __device__ __forceinline__ Row read(int i) const {
-    if (!reader_.inside(i)) return Row{};
-    const T* const row = x_ + reader_.row(i);
-    Row pixels{};
-    pixels.centre = *reinterpret_cast<const V*>(row + centre_);
-    if (has_left_) pixels.left = *reinterpret_cast<const V*>(row + left_);
-    if (has_right_) pixels.right = *reinterpret_cast<const V*>(row + right_);
+    const T* const row = x_ + reader_.row(i < 0 ? 0 : i < reader_.h ? i : reader_.h - 1);
+    Row pixels{*reinterpret_cast<const V*>(row + left_), *reinterpret_cast<const V*>(row + centre_),
+               *reinterpret_cast<const V*>(row + right_)};
     return pixels;
   }
 
-  __device__ __forceinline__ static void sum(const Row& row, A* sums) {
+  // Of row i, as read.
+  __device__ __forceinline__ void sum(const Row& row, int i, A* sums) const {
+    const bool inside = reader_.inside(i);
 #pragma unroll
-    for (int k = 0; k < slab_width; ++k) sums[k] = blur_of(row.left[k], row.centre[k], row.right[k]);
+    for (int k = 0; k < slab_width; ++k) {
+      const A sum = blur_of(has_left_ ? row.left[k] : A(0), row.centre[k], has_right_ ? row.right[k] : A(0));
+      sums[k] = inside ? sum : A(0);
+    }
   }
 
  private:
   const SlabReader& reader_;
-  const T* const x_;
+  const T* const x_;  // the sample, the same for a block: that takes none of a thread's registers
   const int left_, centre_, right_;
   const bool has_left_, has_right_;
 };
@@ -94,8 +98,8 @@ class SlabRows {
   using A = acc_t<T>;
 
   __device__ __forceinline__ SlabRows(const SlabColumn<T>& column, int first) : column_(column), next_(first + 1) {
-    SlabColumn<T>::sum(column.read(first - 1), above_);
-    SlabColumn<T>::sum(column.read(first), here_);
+    column.sum(column.read(first - 1), first - 1, above_);
+    column.sum(column.read(first), first, here_);
     read();
   }
 
@@ -104,7 +108,7 @@ class SlabRows {
 #pragma unroll
     for (int r = 0; r < batch; ++r) {
       A below[slab_width];
-      SlabColumn<T>::sum(rows_[r], below);
+      column_.sum(rows_[r], next_ + r, below);
 #pragma unroll
       for (int k = 0; k < slab_width; ++k) {
         v[r][k] = blurred(above_[k], here_[k], below[k]);
@@ -143,8 +147,8 @@ struct ReadChannels {
     load_parameters(op.noise ? static_cast<const A*>(op.noise_strength) + c : nullptr, 1, A(0), strength);
     load_parameters(op.bias ? static_cast<const A*>(op.bias) + c : nullptr, 1, A(0), bias);
     const SlabColumn<T> column(op, reader, n, c, 0);
-    SlabColumn<T>::sum(column.read(0), here);
-    SlabColumn<T>::sum(column.read(1), below);
+    column.sum(column.read(0), 0, here);
+    column.sum(column.read(1), 1, below);
     const A first_noise = channels.noise ? channels.noise[0] : A(0);
 #pragma unroll
     for (int k = 0; k < slab_width; ++k) {
@@ -198,10 +202,8 @@ __device__ __forceinline__ void for_rows(const AdaIN& op, const SlabReader& read
   SlabRows<T> rows(column, piece.top());
   for (int i = piece.top(); i < bottom; i += batch) {
     const int count = bottom - i;
-    A noises[batch];
-#pragma unroll
-    for (int r = 0; r < batch; ++r) noises[r] = noise && r < count ? noise[int64_t(i + r) * reader.w + j] : A(0);
-    A v[batch][slab_width];
+    A noises[batch], v[batch][slab_width];
+    numbers_or_zeros<batch>(noise, noises, [&](int r) { return (i + (r < count ? r : count - 1)) * reader.w + j; });
     rows.take(v, count > batch);
     f(i, count, v, noises);
   }

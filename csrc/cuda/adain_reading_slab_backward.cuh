@@ -137,22 +137,24 @@ __global__ void __launch_bounds__(reading_tile_threads, 1)
         mean_dy[k] *= grid.per_pixel, share[k] *= grid.per_pixel * gradients.rstd[k];
       }
     }
-    const T* const dy = static_cast<const T*>(p.dy) + (int64_t(n) * reader.h * reader.w + j) * stride + c;
-    T* const dx = p.dx && writes ? static_cast<T*>(p.dx) + n * reader.sample() + c : nullptr;
+    const int column_j = in_image ? j : 0;
+    const T* const dy = static_cast<const T*>(p.dy) + int64_t(n) * reader.h * reader.w * stride;
+    T* const dx = p.dx ? static_cast<T*>(p.dx) + n * reader.sample() : nullptr;
+    const bool writes_dx = dx && writes;
+    const int dy_at = column_j * stride + c, dx_at = writes_dx ? reader.pixel(j) + c : 0;
 
-    const SlabColumn<T> column(p.op, reader, n, c, in_image ? j : 0);
+    const SlabColumn<T> column(p.op, reader, n, c, column_j);
     SlabRows<T, batch> rows(column, top - 1);
     Sums<A, 2 * slab_width> totals{};
     A above[slab_width] = {}, here[slab_width] = {};  // of dt, rows i - 2 and i - 1
     for (int first = top - 1; first <= bottom; first += batch) {
       V dys[batch];
       A noise[batch], v[batch][slab_width];
+      // As those of x: the nearest there are.
+      const auto row = [&](int r) { return first + r < 0 ? 0 : first + r < reader.h ? first + r : reader.h - 1; };
 #pragma unroll
-      for (int r = 0; r < batch; ++r) {
-        const bool has = in_image && reader.inside(first + r);
-        dys[r] = has ? *reinterpret_cast<const V*>(dy + (first + r) * reader.w * stride) : V{};
-        noise[r] = has && channels.noise ? channels.noise[int64_t(first + r) * reader.w + j] : A(0);
-      }
+      for (int r = 0; r < batch; ++r) dys[r] = *reinterpret_cast<const V*>(dy + row(r) * reader.w * stride + dy_at);
+      numbers_or_zeros<batch>(channels.noise, noise, [&](int r) { return row(r) * reader.w + column_j; });
       rows.take(v, first + batch <= bottom);
 #pragma unroll
       for (int r = 0; r < batch; ++r) {
@@ -171,7 +173,7 @@ __global__ void __launch_bounds__(reading_tile_threads, 1)
         if (has_place) tile[(turn * batch + r) * pitch + mine] = has ? Quad::of(dt) : Quad{};
       }
       __syncthreads();
-      if (dx) {
+      if (writes_dx) {
 #pragma unroll
         for (int r = 0; r < batch; ++r) {
           const int at = (turn * batch + r) * pitch + mine, i = first + r - 1;
@@ -184,12 +186,12 @@ __global__ void __launch_bounds__(reading_tile_threads, 1)
             above[k] = here[k];
             here[k] = below;
           }
-          if (i >= top && i < bottom) *reinterpret_cast<V*>(dx + reader.row(i) + reader.pixel(j)) = V::of(du);
+          if (i >= top && i < bottom) *reinterpret_cast<V*>(dx + reader.row(i) + dx_at) = V::of(du);
         }
       }
       turn ^= 1;
     }
-    if (p.op.phases && dx) zero_around(dx, reader, j, top, bottom);
+    if (p.op.phases && writes_dx) zero_around(dx + c, reader, j, top, bottom);
     if (!to.first && !to.second) continue;
     const Sums<A, 2> column_sums = slab_reduce<T, reading_tile_threads / warp_size>(totals, grid.lanes);
     if (walk.writes()) write_sums(to, walk.partial(), column_sums.value[0], column_sums.value[1]);

@@ -64,6 +64,34 @@ __device__ __forceinline__ void load_noise(const A* noise, int pixel, A* values)
   }
 }
 
+// The noise of a thread's packs, each ordered while the thread works on the one before: ordered where it is used, it
+// would be waited for there.
+template <int width, int chunks, typename A, typename Team>
+class NoiseAhead {
+ public:
+  __device__ __forceinline__ NoiseAhead(const Team& team, const A* noise, int pixels)
+      : team_(team), noise_(noise), pixels_(pixels) {
+    order(0);
+  }
+
+  // Of pack k; those before it have been taken.
+  __device__ __forceinline__ const A* take(int k) {
+    if (k + 1 < chunks) order(k + 1);
+    return values_[k % 2];
+  }
+
+ private:
+  const Team& team_;
+  const A* const noise_;
+  const int pixels_;
+  A values_[2][width];
+
+  __device__ __forceinline__ void order(int k) {
+    const int pixel = pack_at(team_, chunks, k) * width;
+    load_noise<width>(noise_, pixel < pixels_ ? pixel : 0, values_[k % 2]);
+  }
+};
+
 template <typename T, int width>
 struct AsItLies {
   using V = Pack<T, width>;
@@ -115,11 +143,11 @@ __device__ __forceinline__ void resident_forward(const AdaINForward& p, Team tea
     const A pivot = channel.activation(channel.t(source.first(), noise ? noise[0] : A(0)));
     A value[chunks][width];  // a - pivot
     Sums<A, 1> sum{{A(0)}};
+    NoiseAhead<width, chunks, A, Team> noise_ahead(team, noise, pixels);
     for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
       const typename Way::V pack = Way::ahead ? raw[k % ahead] : source.fetch(pixel);
       read(k + ahead);
-      A noises[width];
-      load_noise<width>(noise, pixel, noises);
+      const A* const noises = noise_ahead.take(k);
 #pragma unroll
       for (int i = 0; i < width; ++i) {
         value[k][i] = channel.activation(channel.t(source.value(pack, i), noises[i])) - pivot;
@@ -178,12 +206,12 @@ __device__ __forceinline__ void resident_backward(const AdaINBackward& p, Team t
     A normalised[chunks][width], dz[chunks][width];
     unsigned negative = 0;
     Sums<A, 2> sums{{A(0), A(0)}};  // of dz and dz * normalised
+    NoiseAhead<width, chunks, A, Team> noise_ahead(team, noise, pixels);
     for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
       const typename Way::V x_pack = Way::ahead ? raw_x[k % ahead] : source.fetch(pixel);
       const V dy_pack = raw_dy[k % ahead];
       read(k + ahead);
-      A noises[width];
-      load_noise<width>(noise, pixel, noises);
+      const A* const noises = noise_ahead.take(k);
 #pragma unroll
       for (int i = 0; i < width; ++i) {
         const PixelGradient<A> gradient(channel, style, channel.t(source.value(x_pack, i), noises[i]), pivot,

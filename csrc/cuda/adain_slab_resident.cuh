@@ -56,6 +56,10 @@ class ResidentSlab {
   // around every pixel costs ptxas thirty registers.
   __device__ __forceinline__ bool has(int k) const { return k < count_; }
   __device__ __forceinline__ int pixel(int k) const { return pixel_ + k * step_; }
+  // The noise of all its pixels, 0 where there is none.
+  __device__ __forceinline__ void read_noise(const A* noise, int pixels, A* values) const {
+    numbers_or_zeros<packs>(noise, values, [&](int k) { return pixel(k) < pixels ? pixel(k) : pixels - 1; });
+  }
   __device__ __forceinline__ V read(const AdaIN& op, const void* tensor, int k) const {
     return has(k) ? Channels<T>::read(sample_of(op, tensor, n), first_ + unsigned(k) * hop_) : V{};
   }
@@ -84,14 +88,15 @@ __device__ __forceinline__ void slab_resident_forward(const AdaINForward& p, con
     V raw[packs];
 #pragma unroll
     for (int k = 0; k < packs; ++k) raw[k] = slab.read(p.op, p.op.x, k);
+    A noise[packs];
+    slab.read_noise(channels.noise, int(p.op.h * p.op.w), noise);
     A value[packs][slab_width];  // a - pivot
     Sums<A, slab_width> sum{};
 #pragma unroll
     for (int k = 0; k < packs; ++k) {
-      const A noise = slab.has(k) ? channels.noise_at(slab.pixel(k)) : A(0);
 #pragma unroll
       for (int i = 0; i < slab_width; ++i) {
-        value[k][i] = channels.from_pivot(raw[k], noise, i);
+        value[k][i] = channels.from_pivot(raw[k], noise[k], i);
         if (slab.has(k)) sum.value[i] += value[k][i];
       }
     }
@@ -140,13 +145,14 @@ __device__ __forceinline__ void slab_resident_backward(const AdaINBackward& p, c
     for (int k = 0; k < packs; ++k) x[k] = slab.read(p.op, p.op.x, k), dy[k] = slab.read(p.op, p.dy, k);
     const Channels<T> channels(p.op, slab.n, slab.c);
     const Styles<A> styles(p.op, p.mean, p.rstd, slab.n, slab.c);
+    A noise[packs];
+    slab.read_noise(channels.noise, int(p.op.h * p.op.w), noise);
     Sums<A, 2 * slab_width> sums{};  // of dz and dz * normalised
 #pragma unroll
     for (int k = 0; k < packs; ++k) {
-      const A noise = slab.has(k) ? channels.noise_at(slab.pixel(k)) : A(0);
 #pragma unroll
       for (int i = 0; i < slab_width; ++i) {
-        const PixelGradient<A> gradient = gradient_of(channels, styles, x[k], dy[k], noise, i);
+        const PixelGradient<A> gradient = gradient_of(channels, styles, x[k], dy[k], noise[k], i);
         if (!slab.has(k)) continue;
         sums.value[2 * i] += gradient.dz;
         sums.value[2 * i + 1] += gradient.dz * gradient.normalised;
@@ -160,21 +166,21 @@ __device__ __forceinline__ void slab_resident_backward(const AdaINBackward& p, c
         write_sums({p.dshift, p.dscale}, slab.plane(p.op) + i, sums.value[2 * i], sums.value[2 * i + 1]);
       sums.value[2 * i] *= grid.per_pixel, sums.value[2 * i + 1] *= grid.per_pixel;
     }
+    slab.read_noise(channels.noise, int(p.op.h * p.op.w), noise);  // again: kept, it would take registers
     Sums<A, 2 * slab_width> totals{};  // of dt and dt * noise
 #pragma unroll
     for (int k = 0; k < packs; ++k) {
       compute_anew(x[k]), compute_anew(dy[k]);
-      const A noise = slab.has(k) ? channels.noise_at(slab.pixel(k)) : A(0);
       A dx[slab_width];
 #pragma unroll
       for (int i = 0; i < slab_width; ++i) {
-        const PixelGradient<A> gradient = gradient_of(channels, styles, x[k], dy[k], noise, i);
+        const PixelGradient<A> gradient = gradient_of(channels, styles, x[k], dy[k], noise[k], i);
         const A dt = dt_of(channels.channel[i], styles.style[i], gradient.normalised, gradient.dz, gradient.negative,
                            sums.value[2 * i], sums.value[2 * i + 1]);
         dx[i] = dt;
         if (!slab.has(k)) continue;
         totals.value[2 * i] += dt;
-        totals.value[2 * i + 1] += dt * noise;
+        totals.value[2 * i + 1] += dt * noise[k];
       }
       if (p.dx) slab.write(p.op, p.dx, k, V::of(dx));
     }

@@ -185,8 +185,8 @@ __device__ __forceinline__ void read_pixels(const Channels<T>& channels, const v
 template <int batch, typename T>
 __device__ __forceinline__ void read_noise(const Channels<T>& channels, int64_t pixel, int64_t step, int left,
                                            acc_t<T>* noise) {
-#pragma unroll
-  for (int k = 0; k < batch; ++k) noise[k] = channels.noise_at(pixel + (k < left ? k : left - 1) * step);
+  numbers_or_zeros<batch>(channels.noise, noise,
+                          [&](int k) { return pixel + (k < left ? k : left - 1) * step; });
 }
 
 // Moments of this thread's pixels, relative to the pivot, batch by batch.

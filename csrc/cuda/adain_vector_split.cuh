@@ -70,19 +70,27 @@ struct VectorPlane {
     pivot = channel.activation(channel.t(to_acc(static_cast<const T*>(op.x)[base]), noise ? noise[0] : A(0)));
   }
 
-  __device__ __forceinline__ V read(const void* tensor, int64_t pack) const {
-    return *reinterpret_cast<const V*>(static_cast<const T*>(tensor) + base + pack * width);
+  // A batch, from pack `first` on; beyond the `left` that are left the last one again, because a branch around each
+  // load would make it wait for the one before.
+  __device__ __forceinline__ void read(const void* tensor, int64_t first, int left, V* packs) const {
+    const T* const from = static_cast<const T*>(tensor) + base;
+#pragma unroll
+    for (int k = 0; k < vector_split_batch; ++k)
+      packs[k] = *reinterpret_cast<const V*>(from + (first + (k < left ? k : left - 1) * vector_split_threads) * width);
   }
   __device__ __forceinline__ void write(void* tensor, int64_t pack, const V& v) const {
     *reinterpret_cast<V*>(static_cast<T*>(tensor) + base + pack * width) = v;
   }
-  __device__ __forceinline__ void load_noise(int64_t pack, A* values) const {
-    if (noise) {
-      load_acc<width>(noise + pack * width, values);
-    } else {
+  __device__ __forceinline__ void read_noise(int64_t first, int left, A (*values)[width]) const {
 #pragma unroll
-      for (int i = 0; i < width; ++i) values[i] = A(0);
+    for (int k = 0; k < vector_split_batch; ++k) {
+#pragma unroll
+      for (int i = 0; i < width; ++i) values[k][i] = A(0);
     }
+    if (!noise) return;
+#pragma unroll
+    for (int k = 0; k < vector_split_batch; ++k)
+      load_acc<width>(noise + (first + (k < left ? k : left - 1) * vector_split_threads) * width, values[k]);
   }
   __device__ __forceinline__ A from_pivot(A x, A noise) const {
     return channel.activation(channel.t(x, noise)) - pivot;
@@ -99,26 +107,20 @@ __device__ __forceinline__ void for_batches(const Slice<width, reverse>& slice, 
   }
 }
 
-// Reads, and then f(pack, x, dy, noise of its pixels) for each. Without dy: x again.
+// Reads, and then f(pack, x, dy, noise of its pixels) for each.
 template <typename T, int width, bool reverse, typename F>
 __device__ __forceinline__ void for_vectors(const VectorPlane<T, width>& plane, const Slice<width, reverse>& slice,
                                             const void* x, const void* dy, F f) {
   using V = Pack<T, width>;
   for_batches(slice, [&](int64_t first, int left) {
     V xs[vector_split_batch], dys[vector_split_batch];
+    acc_t<T> noise[vector_split_batch][width];
+    plane.read(x, first, left, xs);
+    if (dy) plane.read(dy, first, left, dys);
+    plane.read_noise(first, left, noise);
 #pragma unroll
-    for (int k = 0; k < vector_split_batch; ++k) {
-      if (k >= left) continue;
-      xs[k] = plane.read(x, first + k * vector_split_threads);
-      dys[k] = dy ? plane.read(dy, first + k * vector_split_threads) : xs[k];
-    }
-#pragma unroll
-    for (int k = 0; k < vector_split_batch; ++k) {
-      if (k >= left) continue;
-      acc_t<T> noise[width];
-      plane.load_noise(first + k * vector_split_threads, noise);
-      f(first + k * vector_split_threads, xs[k], dys[k], noise);
-    }
+    for (int k = 0; k < vector_split_batch; ++k)
+      if (k < left) f(first + k * vector_split_threads, xs[k], dys[k], noise[k]);
   });
 }
 
@@ -130,20 +132,17 @@ __device__ __forceinline__ Moments<acc_t<T>> moments_of(const AdaIN& op, const V
   Moments<A> total{};
   for_batches(slice, [&](int64_t first, int left) {
     Pack<T, width> raw[vector_split_batch];
-#pragma unroll
-    for (int k = 0; k < vector_split_batch; ++k)
-      if (k < left) raw[k] = plane.read(op.x, first + k * vector_split_threads);
-    A value[vector_split_batch][width];
+    A noise[vector_split_batch][width], value[vector_split_batch][width];
+    plane.read(op.x, first, left, raw);
+    plane.read_noise(first, left, noise);
     Moments<A> moments{};
     A sum = A(0);
 #pragma unroll
     for (int k = 0; k < vector_split_batch; ++k) {
       if (k >= left) continue;
-      A noise[width];
-      plane.load_noise(first + k * vector_split_threads, noise);
 #pragma unroll
       for (int i = 0; i < width; ++i) {
-        value[k][i] = plane.from_pivot(raw[k][i], noise[i]);
+        value[k][i] = plane.from_pivot(raw[k][i], noise[k][i]);
         sum += value[k][i];
       }
       moments.count += A(width);

@@ -23,8 +23,8 @@ Tier tier_of(const BiasAct& op, std::initializer_list<const void*> pointers) {
   if (op.size % width || op.size / width >= vector_limit || op.size % (op.bias_step * op.bias_size)) return Tier::general;
   if (op.bias_step % width == 0 || op.bias_size == 1) return Tier::plane;
   // Every thread of a block has biases of its own.
-  const bool rows = op.bias_step == 1 && op.bias_size % width == 0 && op.bias_size / width <= bias_act_threads;
-  return rows ? Tier::row : Tier::general;
+  const bool row = op.bias_step == 1 && op.bias_size % width == 0 && op.bias_size / width <= bias_act_threads;
+  return row && aligned16({op.b}) ? Tier::row : Tier::general;
 }
 
 // The threads that fill the largest devices several times (1024 blocks): only beyond do they take vectors by the 4.

@@ -76,6 +76,12 @@ __device__ __forceinline__ A second_derivative(Activation act, A x, A y) {
   return A(0);
 }
 
+// Bias i.
+template <typename T>
+__device__ __forceinline__ acc_t<T> bias_of(const BiasAct& op, int64_t i) {
+  return op.b_is_acc ? static_cast<const acc_t<T>*>(op.b)[i] : to_acc(static_cast<const T*>(op.b)[i]);
+}
+
 // Walks the vectors of a grid; `f(first, count, bias)` gets the first element, how many there are and their biases.
 template <typename T, typename F>
 __device__ __forceinline__ void for_each_vector(const BiasAct& op, F f) {
@@ -89,7 +95,7 @@ __device__ __forceinline__ void for_each_vector(const BiasAct& op, F f) {
     int64_t index = op.b ? first / op.bias_step % op.bias_size : 0;
 #pragma unroll
     for (int i = 0; i < size; ++i) {
-      bias[i] = op.b ? static_cast<const A*>(op.b)[index] : A(0);
+      bias[i] = op.b ? bias_of<T>(op, index) : A(0);
       if (op.b && ++within == op.bias_step) {
         within = 0;
         if (++index == op.bias_size) index = 0;

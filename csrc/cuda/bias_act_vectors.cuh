@@ -45,25 +45,31 @@ __global__ void __launch_bounds__(bias_act_threads) bias_act_vectors(BiasActForw
   constexpr int size = Vec<T>::size, some = biases == Biases::row ? size : 1;
   if (threadIdx.x >= grid.threads) return;
   const A positive = A(p.op.gain), negative = A(p.op.gain) * A(p.op.alpha), clamp = A(p.op.clamp);
-  const A* const b = static_cast<const A*>(p.op.b);
   A row[some] = {};
   if (biases == Biases::row) {
     unsigned lane = threadIdx.x;
-    load_acc<size>(b + grid.period.split(lane) * size, row);
+    lane = grid.period.split(lane);
+    if (p.op.b_is_acc) {
+      load_acc<size>(static_cast<const A*>(p.op.b) + lane * size, row);
+    } else {
+      const auto b = static_cast<const Pack<T, size>*>(p.op.b)[lane];
+#pragma unroll
+      for (int i = 0; i < some; ++i) row[i] = b[i];
+    }
   }
   const unsigned turn = grid.each * grid.threads;
   for (unsigned first = blockIdx.x * turn + threadIdx.x; first < grid.vectors; first += gridDim.x * turn) {
-    Raw<T, size> x[vectors_at_once];
+    Pack<T, size> x[vectors_at_once];
     A bias[vectors_at_once];
 #pragma unroll
     for (int k = 0; k < vectors_at_once; ++k) {
       const unsigned at = first + k * grid.threads;
       if (k >= int(grid.each) || at >= grid.vectors) continue;
-      x[k] = static_cast<const Raw<T, size>*>(p.x)[at];
+      x[k] = static_cast<const Pack<T, size>*>(p.x)[at];
       if (biases == Biases::plane) {
         unsigned plane = at;
         grid.period.split(plane);
-        bias[k] = b ? b[grid.biases.split(plane)] : A(0);
+        bias[k] = p.op.b ? bias_of<T>(p.op, grid.biases.split(plane)) : A(0);
       }
     }
 #pragma unroll
@@ -73,13 +79,13 @@ __global__ void __launch_bounds__(bias_act_threads) bias_act_vectors(BiasActForw
       A v[size];
 #pragma unroll
       for (int i = 0; i < size; ++i)
-        v[i] = activated<act>(element_of<T, size>(x[k], i) + (biases == Biases::row ? row[i % some] : bias[k]), positive,
+        v[i] = activated<act>(x[k][i] + (biases == Biases::row ? row[i % some] : bias[k]), positive,
                               negative);
       if (clamp >= A(0)) {
 #pragma unroll
         for (int i = 0; i < size; ++i) v[i] = v[i] > clamp ? clamp : v[i] < -clamp ? -clamp : v[i];
       }
-      static_cast<Vec<T>*>(p.y)[at] = rounded<T, size>(v);
+      static_cast<Vec<T>*>(p.y)[at] = Pack<T, size>::of(v);
     }
   }
 }
@@ -95,14 +101,14 @@ class Slopes {
   __device__ __forceinline__ explicit Slopes(const BiasAct& op)
       : positive_(A(op.gain)), negative_(A(op.gain) * A(op.alpha)), clamp_(to_acc(from_acc<T>(A(op.clamp)))) {}
 
-  __device__ __forceinline__ void apply(const Raw<T, size>& dy, const Raw<T, size>& y, A* dx) const {
+  __device__ __forceinline__ void apply(const Pack<T, size>& dy, const Pack<T, size>& y, A* dx) const {
 #pragma unroll
     for (int i = 0; i < size; ++i)
-      dx[i] = element_of<T, size>(dy, i) * slope_at<act>(element_of<T, size>(y, i), positive_, negative_);
+      dx[i] = dy[i] * slope_at<act>(y[i], positive_, negative_);
     if (clamp_ >= A(0)) {
 #pragma unroll
       for (int i = 0; i < size; ++i) {
-        const A v = element_of<T, size>(y, i);
+        const A v = y[i];
         if (v >= clamp_ || v <= -clamp_) dx[i] = A(0);
       }
     }
@@ -118,13 +124,13 @@ __device__ __forceinline__ void differentiate_vectors(const BiasActBackward& p, 
                                                       unsigned first, unsigned stride, unsigned end, int each, F add) {
   using A = acc_t<T>;
   constexpr int size = Vec<T>::size;
-  Raw<T, size> dy[vectors_at_once], y[vectors_at_once];
+  Pack<T, size> dy[vectors_at_once], y[vectors_at_once];
 #pragma unroll
   for (int k = 0; k < vectors_at_once; ++k) {
     const unsigned at = first + k * stride;
     if (k >= each || at >= end) continue;
-    dy[k] = static_cast<const Raw<T, size>*>(p.dy)[at];
-    y[k] = static_cast<const Raw<T, size>*>(p.y)[at];
+    dy[k] = static_cast<const Pack<T, size>*>(p.dy)[at];
+    y[k] = static_cast<const Pack<T, size>*>(p.y)[at];
   }
 #pragma unroll
   for (int k = 0; k < vectors_at_once; ++k) {
@@ -132,7 +138,7 @@ __device__ __forceinline__ void differentiate_vectors(const BiasActBackward& p, 
     if (k >= each || at >= end) continue;
     A dx[size];
     slopes.apply(dy[k], y[k], dx);
-    static_cast<Vec<T>*>(p.dx)[at] = rounded<T, size>(dx);
+    static_cast<Vec<T>*>(p.dx)[at] = Pack<T, size>::of(dx);
     add(dx);
   }
 }

@@ -38,14 +38,15 @@ Status with_resampling(const UpFirDn2d& p, Run run, Other other) {
 }
 
 // Whether contiguous images are strips of whole 16-byte vectors; how many strips then.
+template <typename T>
 bool strips_of(const UpFirDn2d& p, StripGrid& grid) {
-  const int64_t width = p.dtype == DType::f32 ? 4 : 8;
+  constexpr int64_t width = Vec<T>::size;
   // Rows begin at 16 bytes in y, and in x too (at 8 where it is half as wide).
   if (p.out_w % width || p.in_w % (width / p.up_x) || !aligned16({p.x, p.y})) return false;
   if (p.in_h * p.in_w >= element_limit || p.out_h * p.out_w >= element_limit) return false;
-  const int64_t across = p.out_w / width, down = ceil_div(p.out_h, strip_rows), all = p.n * p.c * across * down;
+  const int64_t across = p.out_w / width, down = ceil_div(p.out_h, strip_rows<T>), all = p.n * p.c * across * down;
   if (all >= thread_limit) return false;
-  grid = {unsigned(across), unsigned(down), unsigned(all)};
+  grid.all = unsigned(all), grid.across = Divisor(unsigned(across)), grid.down = Divisor(unsigned(down));
   return true;
 }
 
@@ -82,8 +83,8 @@ Status general(const char* entry, const UpFirDn2d& p, void* stream) {
 template <typename T, typename R>
 Status specialised(const char* entry, const UpFirDn2d& p, R, void* stream) {
   if (p.layout == Layout::contiguous) {
-    StripGrid grid{};
-    if (!strips_of(p, grid)) return general<T>(entry, p, stream);
+    StripGrid grid;
+    if (!strips_of<T>(p, grid)) return general<T>(entry, p, stream);
     const LaunchShape shape = shape_for(strip_threads, ceil_div(grid.all, strip_threads));
     return launch(entry, upfirdn2d_strips<T, R::up, R::down, R::taps, R::pad>, shape, stream, p, grid);
   }
@@ -91,7 +92,7 @@ Status specialised(const char* entry, const UpFirDn2d& p, R, void* stream) {
   const auto pixels = [&](auto pack) {
     constexpr int n = decltype(pack)::value;
     if (!pixels_of(p, n, n * sizeof(T), pixel_columns<R::down>, grid)) return general<T>(entry, p, stream);
-    const LaunchShape shape = shape_for(pixel_threads, ceil_div(grid.all, pixel_threads));
+    const LaunchShape shape{dim3(unsigned(ceil_div(grid.all, pixel_threads))), pixel_threads};
     return launch(entry, upfirdn2d_pixels<T, n, R::up, R::down, R::taps, R::pad>, shape, stream, p, grid);
   };
   constexpr int width = Vec<T>::size;

@@ -52,5 +52,31 @@ class Filter {
   A gain_;
 };
 
+// Rows and columns of output by any filter, which is looked up anew for each of them, as are the pixels. x: where pixel
+// (0, 0) is, y: where (first_row, first_column) goes. stride: elements from one pixel to the next.
+template <typename T, int pack, int up, int down, int taps, int pad>
+__device__ __forceinline__ void filter_plainly(const UpFirDn2d& p, const Filter<acc_t<T>, taps>& filter, const T* x,
+                                               T* y, int stride, int first_row, int rows, int first_column,
+                                               int columns) {
+  using A = acc_t<T>;
+  const int in_w = int(p.in_w), in_h = int(p.in_h), out_w = int(p.out_w);
+#pragma unroll 1
+  for (int pixel = 0; pixel < rows * columns; ++pixel) {
+    const int row = pixel / columns, column = pixel % columns;
+    A sums[pack] = {};
+#pragma unroll 1
+    for (int tap = 0; tap < taps * taps; ++tap) {
+      // In the image with zeros inserted.
+      const int i = (first_row + row) * down - pad + tap / taps, j = (first_column + column) * down - pad + tap % taps;
+      if (i < 0 || j < 0 || i % up || j % up || i / up >= in_h || j / up >= in_w) continue;
+      const auto v = *reinterpret_cast<const Pack<T, pack>*>(x + (i / up * in_w + j / up) * stride);
+      const A weight = filter(tap / taps, tap % taps);
+#pragma unroll
+      for (int e = 0; e < pack; ++e) sums[e] += weight * v[e];
+    }
+    *reinterpret_cast<Pack<T, pack>*>(y + (row * out_w + column) * stride) = Pack<T, pack>::of(sums);
+  }
+}
+
 }  // namespace cuda
 }  // namespace stylegan_fast

@@ -44,32 +44,9 @@ struct PixelSteps {
   static constexpr int turns = last(up - 1) + 1;
 };
 
-// A band by any filter, which is looked up anew for every output.
 template <typename T, int pack, int up, int down, int taps, int pad>
-__device__ __forceinline__ void filter_band(const UpFirDn2d& p, const Filter<acc_t<T>, taps>& filter, const T* x, T* y,
-                                         int first_row, int rows, int out_x, int columns) {
-  using A = acc_t<T>;
-  const int c = int(p.c), in_w = int(p.in_w), in_h = int(p.in_h), out_w = int(p.out_w);
-#pragma unroll 1
-  for (int pixel = 0; pixel < rows * columns; ++pixel) {
-    const int row = pixel / columns, column = pixel % columns;
-    A sums[pack] = {};
-#pragma unroll 1
-    for (int tap = 0; tap < taps * taps; ++tap) {
-      // In the upsampled image.
-      const int across = (out_x + column) * down - pad + tap % taps, along = (first_row + row) * down - pad + tap / taps;
-      if (across < 0 || along < 0 || across % up || along % up || across / up >= in_w || along / up >= in_h) continue;
-      const auto v = *reinterpret_cast<const Pack<T, pack>*>(x + (along / up * in_w + across / up) * c);
-      const A weight = filter(tap / taps, tap % taps);
-#pragma unroll
-      for (int i = 0; i < pack; ++i) sums[i] += weight * v[i];
-    }
-    *reinterpret_cast<Pack<T, pack>*>(y + (row * out_w + column) * c) = rounded<T, pack>(sums);
-  }
-}
-
-template <typename T, int pack, int up, int down, int taps, int pad>
-__global__ void __launch_bounds__(pixel_threads, up == down && taps == 4 ? 2 : 3) upfirdn2d_pixels(UpFirDn2d p, PixelGrid grid) {
+__global__ void __launch_bounds__(pixel_threads, up == down && taps == 4 ? 2 : 3)
+    upfirdn2d_pixels(UpFirDn2d p, PixelGrid grid) {
   using A = acc_t<T>;
   using V = Pack<T, pack>;
   using Of = PixelSteps<up, down, taps, pad>;
@@ -78,89 +55,89 @@ __global__ void __launch_bounds__(pixel_threads, up == down && taps == 4 ? 2 : 3
 
   const Filter<A, taps> filter(p);
   const int c = int(p.c), in_w = int(p.in_w), in_h = int(p.in_h), out_w = int(p.out_w), out_h = int(p.out_h);
-  for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < grid.all; i += gridDim.x * blockDim.x) {
-    unsigned n = i;
-    const unsigned lane = grid.lanes.split(n), group = grid.groups.split(n), slab = grid.slabs.split(n);
-    const int first_row = int(grid.bands.split(n) * grid.rows), out_x = int(group) * columns;
-    const int channel = int(slab * grid.lanes.value() + lane) * pack;
-    if (channel >= c) continue;
-    const T* const x = static_cast<const T*>(p.x) + int64_t(n) * in_h * in_w * c + channel;
-    T* const y = static_cast<T*>(p.y) + int64_t(n) * out_h * out_w * c + (first_row * out_w + out_x) * c + channel;
-    const int rows = out_h - first_row < int(grid.rows) ? out_h - first_row : int(grid.rows);
-    if (!filter.separable()) {
-      const int left = out_w - out_x < columns ? out_w - out_x : columns;
-      filter_band<T, pack, up, down, taps, pad>(p, filter, x, y, first_row, rows, out_x, left);
-      continue;
-    }
+  // Fewer than 2^31 threads are fewer blocks than a grid can have: no strides.
+  unsigned n = blockIdx.x * blockDim.x + threadIdx.x;
+  if (n >= grid.all) return;
+  const unsigned lane = grid.lanes.split(n), group = grid.groups.split(n), slab = grid.slabs.split(n);
+  const int first_row = int(grid.bands.split(n) * grid.rows), out_x = int(group) * columns;
+  const int channel = int(slab * grid.lanes.value() + lane) * pack;
+  if (channel >= c) return;
+  const T* const x = static_cast<const T*>(p.x) + int64_t(n) * in_h * in_w * c + channel;
+  T* const y = static_cast<T*>(p.y) + int64_t(n) * out_h * out_w * c + (first_row * out_w + out_x) * c + channel;
+  const int rows = out_h - first_row < int(grid.rows) ? out_h - first_row : int(grid.rows);
+  if (!filter.separable()) {
+    const int left = out_w - out_x < columns ? out_w - out_x : columns;
+    filter_plainly<T, pack, up, down, taps, pad>(p, filter, x, y, c, first_row, rows, out_x, left);
+    return;
+  }
 
-    const int first_x = (out_x * down - pad + Of::phase) / up, first_y = (first_row * down - pad + Of::phase) / up;
-    const bool inside = first_x >= 0 && first_x + pixels_across <= in_w;
-    const int64_t pixel = c, in_row = pixel * in_w, out_row = pixel * out_w;
-    const T* from = x + (first_y * in_w + first_x) * c;
-    T* to = y;
-    const int steps = (rows + up - 1) / up + Of::turns - 1;
-    A sums[Of::turns][up][columns][pack];  // of rows of output that wait for pixels: [i] has had i + 1 turns
-    for (int step = 0; step < steps; ++step) {
-      Raw<T, pack> pixels[down][pixels_across];
+  const int first_x = (out_x * down - pad + Of::phase) / up, first_y = (first_row * down - pad + Of::phase) / up;
+  const bool inside = first_x >= 0 && first_x + pixels_across <= in_w;
+  const int in_row = c * in_w, out_row = c * out_w;
+  const T* from = x + (first_y * in_w + first_x) * c;
+  T* to = y;
+  const int steps = (rows + up - 1) / up + Of::turns - 1;
+  A sums[Of::turns][up][columns][pack] = {};  // of rows that wait for pixels: [i] has had i + 1 turns
+  for (int step = 0; step < steps; ++step) {
+    Pack<T, pack> pixels[down][pixels_across];
 #pragma unroll
-      for (int d = 0; d < down; ++d) {
-        const int row = first_y + step * down + d;
-        const bool there = row >= 0 && row < in_h;
-        // What lies in the middle of the image, which most does, needs no zeros.
-        if (there && inside) {
+    for (int d = 0; d < down; ++d) {
+      const int row = first_y + step * down + d;
+      const bool there = row >= 0 && row < in_h;
+      // What lies in the middle of the image, which most does, needs no zeros.
+      if (there && inside) {
 #pragma unroll
-          for (int k = 0; k < pixels_across; ++k)
-            pixels[d][k] = *reinterpret_cast<const Raw<T, pack>*>(from + k * pixel);
-        } else {
+        for (int k = 0; k < pixels_across; ++k)
+          pixels[d][k] = *reinterpret_cast<const Pack<T, pack>*>(from + k * c);
+      } else {
+#pragma unroll
+        for (int k = 0; k < pixels_across; ++k) {
+          pixels[d][k] = {};
+          if (there && unsigned(first_x + k) < unsigned(in_w))
+            pixels[d][k] = *reinterpret_cast<const Pack<T, pack>*>(from + k * c);
+        }
+      }
+      from += in_row;
+    }
+#pragma unroll
+    for (int column = 0; column < columns; ++column) {
+      A done[up][pack];
+#pragma unroll
+      for (int e = 0; e < pack; ++e) {
+        A across[down] = {};
+#pragma unroll
+        for (int d = 0; d < down; ++d) {
 #pragma unroll
           for (int k = 0; k < pixels_across; ++k) {
-            pixels[d][k] = {};
-            if (there && unsigned(first_x + k) < unsigned(in_w))
-              pixels[d][k] = *reinterpret_cast<const Raw<T, pack>*>(from + k * pixel);
-          }
-        }
-        from += in_row;
-      }
-#pragma unroll
-      for (int column = 0; column < columns; ++column) {
-        A done[up][pack];
-#pragma unroll
-        for (int e = 0; e < pack; ++e) {
-          A across[down] = {};
-#pragma unroll
-          for (int d = 0; d < down; ++d) {
-#pragma unroll
-            for (int k = 0; k < pixels_across; ++k) {
-              const int tap = k * up + Of::phase - column * down;
-              if (tap >= 0 && tap < taps) across[d] += filter.across[tap] * element_of<T, pack>(pixels[d][k], e);
-            }
-          }
-#pragma unroll
-          for (int r = 0; r < up; ++r) {
-            // The oldest first, so that each takes its sum from where the next one's goes.
-#pragma unroll
-            for (int turn = Of::turns - 1; turn >= 0; --turn) {
-              if (turn < Of::first(r) || turn > Of::last(r)) continue;
-              A sum = turn > Of::first(r) ? sums[turn - 1][r][column][e] : A(0);
-#pragma unroll
-              for (int d = 0; d < down; ++d) {
-                const int tap = Of::tap(r, turn, d);
-                if (tap >= 0 && tap < taps) sum += filter.down[tap] * across[d];
-              }
-              if (turn == Of::last(r)) done[r][e] = sum;
-              else sums[turn][r][column][e] = sum;
-            }
+            const int tap = k * up + Of::phase - column * down;
+            if (tap >= 0 && tap < taps) across[d] += filter.across[tap] * pixels[d][k][e];
           }
         }
 #pragma unroll
         for (int r = 0; r < up; ++r) {
-          const int row = (step - Of::last(r)) * up + r;
-          if (row >= 0 && row < rows && out_x + column < out_w)
-            *reinterpret_cast<V*>(to + (r - Of::last(r) * up) * out_row + column * pixel) = rounded<T, pack>(done[r]);
+          // The oldest first, so that each takes its sum from where the next one's goes.
+#pragma unroll
+          for (int turn = Of::turns - 1; turn >= 0; --turn) {
+            if (turn < Of::first(r) || turn > Of::last(r)) continue;
+            A sum = turn > Of::first(r) ? sums[turn - 1][r][column][e] : A(0);
+#pragma unroll
+            for (int d = 0; d < down; ++d) {
+              const int tap = Of::tap(r, turn, d);
+              if (tap >= 0 && tap < taps) sum += filter.down[tap] * across[d];
+            }
+            if (turn == Of::last(r)) done[r][e] = sum;
+            else sums[turn][r][column][e] = sum;
+          }
         }
       }
-      to += up * out_row;
+#pragma unroll
+      for (int r = 0; r < up; ++r) {
+        const int row = (step - Of::last(r)) * up + r;
+        if (row >= 0 && row < rows && out_x + column < out_w)
+          *reinterpret_cast<V*>(to + (r - Of::last(r) * up) * out_row + column * c) = Pack<T, pack>::of(done[r]);
+      }
     }
+    to += up * out_row;
   }
 }
 

@@ -5,22 +5,28 @@
 //   up 2        2 taps ([1,1])      4 taps
 //   down 2      2 taps              4 taps             (each the adjoint of one of the above)
 //
-// A thread computes 4 rows of 16 bytes of output. It reads every pixel row it needs once, into registers, and adds it
-// to all the outputs it is part of; which taps those are is settled when the loops are unrolled, and no tap ever meets
-// an inserted zero. Rows shared by two strips, and the columns beside a strip, come out of the cache.
+// A thread computes some rows of 16 bytes of output. It reads every pixel row it needs once, into registers, filters it
+// across and adds it to all the rows of output that it is part of; which taps those are is settled when the loops are
+// unrolled, and no tap ever meets an inserted zero. Rows shared by two strips, and the columns beside a strip, come out
+// of the cache.
 #pragma once
 
-#include "vec.cuh"
+#include "divide.cuh"
+#include "upfirdn2d_filter.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
 
 constexpr int strip_threads = 256;
-constexpr int strip_rows = 4;  // 1.5 times the rows of the image are read at 3 taps; by register budget, unmeasured
+// Rows of output that a thread computes. At 3 taps it reads 1.5 times the rows of the image, or 1.25 times for 16-bit
+// types, which have twice the arithmetic for each byte.
+template <typename T>
+constexpr int strip_rows = sizeof(T) == 2 ? 8 : 4;
 
-// How many strips there are along each dimension; all counted in 32 bits.
+// How many strips there are along each dimension; fewer than 2^31 in all.
 struct StripGrid {
-  unsigned across, down, all;
+  unsigned all;
+  Divisor across, down;
 };
 
 // Pixels first .. first + count - 1 of a row of `size`, 0 outside. Pixel first + lead is the beginning of a pack.
@@ -44,52 +50,54 @@ __device__ __forceinline__ void load_pixels(const T* row, int first, int size, a
 template <typename T, int up, int down, int taps, int pad>
 __global__ void __launch_bounds__(strip_threads) upfirdn2d_strips(UpFirDn2d p, StripGrid grid) {
   using A = acc_t<T>;
-  constexpr int width = Vec<T>::size;
+  constexpr int width = Vec<T>::size, height = strip_rows<T>;
   // Output o reads the positions o * down - pad + tap of the upsampled row. A strip begins at a multiple of `up`, and
   // its first pixel lies at the tap `phase` of its first output.
   constexpr int phase = up == 2 ? pad % 2 : 0;
   constexpr int pixels_across = ((width - 1) * down + taps - 1 - phase) / up + 1;
-  constexpr int pixels_down = ((strip_rows - 1) * down + taps - 1 - phase) / up + 1;
+  constexpr int pixels_down = ((height - 1) * down + taps - 1 - phase) / up + 1;
   constexpr int pack = width / up, lead = (pad - phase) / up % pack;
 
-  A filter[taps][taps];
-#pragma unroll
-  for (int i = 0; i < taps * taps; ++i)
-    filter[i / taps][i % taps] = static_cast<const A*>(p.filter)[p.flip_filter ? i : taps * taps - 1 - i];
-
+  const Filter<A, taps> filter(p);
   const int in_w = int(p.in_w), in_h = int(p.in_h), out_w = int(p.out_w), out_h = int(p.out_h);
   for (unsigned strip = blockIdx.x * blockDim.x + threadIdx.x; strip < grid.all; strip += gridDim.x * blockDim.x) {
-    const unsigned rest = strip / grid.across, plane = rest / grid.down;
-    const int out_x = int(strip - rest * grid.across) * width, out_y = int(rest - plane * grid.down) * strip_rows;
+    unsigned plane = strip;
+    const int out_x = int(grid.across.split(plane)) * width, out_y = int(grid.down.split(plane)) * height;
     const int first_x = (out_x * down - pad + phase) / up, first_y = (out_y * down - pad + phase) / up;
     const T* const x = static_cast<const T*>(p.x) + int64_t(plane) * in_h * in_w;
     T* const y = static_cast<T*>(p.y) + (int64_t(plane) * out_h + out_y) * out_w + out_x;
-    A sums[strip_rows][width] = {};
+    if (!filter.separable()) {
+      const int rows = out_h - out_y < height ? out_h - out_y : height;
+      filter_plainly<T, 1, up, down, taps, pad>(p, filter, x, y, 1, out_y, rows, out_x, width);
+      continue;
+    }
+    A sums[height][width] = {};
 #pragma unroll
     for (int i = 0; i < pixels_down; ++i) {
       if (first_y + i >= 0 && first_y + i < in_h) {
         A pixels[pixels_across];
         load_pixels<pixels_across, lead, pack>(x + (first_y + i) * in_w, first_x, in_w, pixels);
+        A across[width] = {};
 #pragma unroll
-        for (int r = 0; r < strip_rows; ++r) {
+        for (int c = 0; c < width; ++c) {
+#pragma unroll
+          for (int k = 0; k < pixels_across; ++k) {
+            const int tap_x = k * up + phase - c * down;
+            if (tap_x >= 0 && tap_x < taps) across[c] += filter.across[tap_x] * pixels[k];
+          }
+        }
+#pragma unroll
+        for (int r = 0; r < height; ++r) {
           const int tap_y = i * up + phase - r * down;
           if (tap_y < 0 || tap_y >= taps) continue;
 #pragma unroll
-          for (int c = 0; c < width; ++c) {
-#pragma unroll
-            for (int k = 0; k < pixels_across; ++k) {
-              const int tap_x = k * up + phase - c * down;
-              if (tap_x >= 0 && tap_x < taps) sums[r][c] += filter[tap_y][tap_x] * pixels[k];
-            }
-          }
+          for (int c = 0; c < width; ++c) sums[r][c] += filter.down[tap_y] * across[c];
         }
       }
 #pragma unroll
-      for (int r = 0; r < strip_rows; ++r) {
+      for (int r = 0; r < height; ++r) {
         // Whether this was the last pixel row of output row r.
         if ((r * down + taps - 1 - phase) / up != i || out_y + r >= out_h) continue;
-#pragma unroll
-        for (int c = 0; c < width; ++c) sums[r][c] *= A(p.gain);
         *reinterpret_cast<Vec<T>*>(y + r * out_w) = Vec<T>::of(sums[r]);
       }
     }

@@ -132,41 +132,6 @@ struct alignas(n * sizeof(T)) Pack<T, n, std::enable_if_t<sizeof(T) == 2 && n % 
 template <typename T>
 using Vec = Pack<T, int(16 / sizeof(T))>;
 
-// A pack as it lies in registers: whole words, where the compiler would move 16-bit elements one by one.
-template <typename T, int n, bool whole = n * sizeof(T) % 4 == 0>
-struct Raw {
-  alignas(n * sizeof(T)) unsigned word[n * sizeof(T) / 4];
-};
-template <typename T, int n>
-struct Raw<T, n, false> {
-  T element[n];
-};
-
-// Element i of it.
-template <typename T, int n>
-__device__ __forceinline__ acc_t<T> element_of(const Raw<T, n>& raw, int i) {
-  if constexpr (sizeof(Raw<T, n>) % 4 != 0) {
-    return to_acc(raw.element[i]);
-  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    // The upper half of a float; said like this it is one instruction.
-    const unsigned bits = i % 2 ? raw.word[i / 2] & 0xffff0000u : raw.word[i / 2] << 16;
-    float v;
-    memcpy(&v, &bits, sizeof(v));
-    return v;
-  } else {
-    T v;
-    const unsigned word = raw.word[i * sizeof(T) / 4] >> (8 * (i * sizeof(T) % 4));
-    memcpy(&v, &word, sizeof(T));
-    return to_acc(v);
-  }
-}
-
-// Values rounded to T.
-template <typename T, int n>
-__device__ __forceinline__ Pack<T, n> rounded(const acc_t<T>* values) {
-  return Pack<T, n>::of(values);
-}
-
 // Hides from the compiler how v came about. What is computed of v before and after is then computed twice, where the
 // compiler would otherwise keep all of it in registers from one pass to the next.
 template <typename V>

@@ -76,7 +76,8 @@ def bias_act(
         return value_reference(x, b, *numbers)
     x = x.contiguous(memory_format=memory_format(x))
     if b is not None:
-        b = of_dtype(b, acc_dtype(x.dtype)).contiguous()
+        taken_as_it_is = way == "cuda" and b.dtype == x.dtype  # elsewhere a kernel of its own makes it so
+        b = (b if taken_as_it_is else of_dtype(b, acc_dtype(x.dtype))).contiguous()
     if way == "dispatcher":
         return torch.ops.stylegan_fast.bias_act(x, b, *numbers, library.current_backend())
     return _EAGER.bias_act(x, b, *numbers, way)
@@ -99,7 +100,8 @@ class Call(NamedTuple):
             # x is dense: along dim the bias changes every stride(dim) elements, in any memory order.
             step, size = max(x.stride(self.dim), 1), max(x.shape[self.dim], 1)
         numbers = [library.DTYPE_CODES[x.dtype], ACTIVATIONS[self.act].code, x.numel(), step, size]
-        return [*numbers, library.address(b), self.alpha, self.gain, self.clamp]
+        b_is_acc = b is None or b.dtype == acc_dtype(x.dtype)
+        return [*numbers, library.address(b), b_is_acc, self.alpha, self.gain, self.clamp]
 
     def launch(
         self, kernel: str, x: Tensor, b: Tensor | None, *tensors: Tensor | None, null: tuple[int, ...] = ()

@@ -91,7 +91,7 @@ BiasAct read_bias_act() {
   op.dtype = DType(integer("dtype"));
   op.act = Activation(integer("act"));
   op.size = integer("size"), op.bias_step = integer("bias_step"), op.bias_size = integer("bias_size");
-  op.b = tensor("b");
+  op.b = tensor("b"), op.b_is_acc = !numbers.count("b_is_acc") || number("b_is_acc") != 0;
   op.alpha = number("alpha"), op.gain = number("gain"), op.clamp = number("clamp");
   return op;
 }

@@ -1,8 +1,8 @@
 """Faults to plant in the real kernels: what is changed, and whose check must see it."""
 
 # Work larger than a grid: at most 8 x 2 x 2 blocks, 1 x 2 x 2 of slabs and of slices of vectors, one cluster or block
-# that holds a slab. (In the split tier a plane is never cut into more slices than a grid has blocks along x; the checks
-# below have up to 8.)
+# that holds a slab; bands of 16 rows, threads that take 4 vectors at a time. (In the split tier a plane is never cut
+# into more slices than a grid has blocks along x; the checks below have up to 8.)
 SMALL_GRID = [
     ("launch.cuh", "max_grid_x = 0x7fffffff, max_grid_yz = 65535", "max_grid_x = 8, max_grid_yz = 2"),
     ("adain_tiers.cuh", "max_grid_x / cluster_tier_blocks", "1"),
@@ -13,6 +13,8 @@ SMALL_GRID = [
         "(vector_split_threads, grid.splits,",
         "(vector_split_threads, std::min<int64_t>(grid.splits, 1),",
     ),
+    ("upfirdn2d.cu", "enough_threads = int64_t(1) << 17", "enough_threads = 1"),
+    ("bias_act.cu", "enough_threads = int64_t(1) << 18", "enough_threads = 64"),
 ]
 
 # (file, the lines as they stand, what they become), once or more.
@@ -122,6 +124,27 @@ MUTATIONS = {
     "strip written past the image": [("upfirdn2d_strips.cuh", "out_y + r >= out_h", "out_y + r > out_h")],
     "strip's last pixel row missing": [("upfirdn2d_strips.cuh", "first_y + i < in_h", "first_y + i + 1 < in_h")],
     "strip reads past the row": [("upfirdn2d_strips.cuh", "&& first + i < size ? to", "? to")],
+    "pixels beside the image read": [
+        ("upfirdn2d_pixels.cuh", "first_x + pixels_across <= in_w;", "first_x + pixels_across <= in_w + 1;")
+    ],
+    "last row of pixels missing": [("upfirdn2d_pixels.cuh", "row >= 0 && row < in_h;", "row >= 0 && row + 1 < in_h;")],
+    "idle lanes of pixels write": [("upfirdn2d_pixels.cuh", "if (channel >= c) return;", "")],
+    "band of pixels one row too long": [("upfirdn2d_pixels.cuh", "row < rows && out_x", "row <= rows && out_x")],
+    "waiting rows forgotten": [("upfirdn2d_pixels.cuh", "? sums[turn - 1][r][column][e] : A(0)", "? sums[0][r][column][e] : A(0)")],
+    "another filter taken for an outer product": [
+        ("upfirdn2d_filter.cuh", "separable_ = separable_ &&", "separable_ = true ||")
+    ],
+    "quotient one too small": [("divide.cuh", "/ divisor + 1)", "/ divisor)")],
+    "sums of rows read too early": [("bias_act_vectors.cuh", "= sums[i];\n  __syncthreads();", "= sums[i];")],
+    "last pixel's sums missing": [
+        ("bias_act_vectors.cuh", "at < grid.threads * size; at", "at + row < grid.threads * size; at")
+    ],
+    "team's last lanes missing": [("bias_act_vectors.cuh", "mask < lanes; mask", "mask < lanes / 2; mask")],
+    "slices of planes overlap": [
+        ("bias_act_vectors.cuh", "left < grid.slice ? left : grid", "left < grid.slice ? left : 1 + grid")
+    ],
+    "sums of a plane that is not there": [("bias_act_vectors.cuh", "lane == 0 && team < grid.teams", "lane == 0")],
+    "vectors past the end": [("bias_act_vectors.cuh", "at >= end) continue;\n    dy", "at > end) continue;\n    dy")],
     "read past the row": [("upfirdn2d.cuh", "pixel < in ? in - pixel", "pixel <= in ? in + 1 - pixel")],
 }
 # Whose check must see a fault in a file.
@@ -145,6 +168,10 @@ OP_OF = {
     "vec.cuh": "bias_act",
     "upfirdn2d.cuh": "upfirdn2d",
     "upfirdn2d_strips.cuh": "upfirdn2d",
+    "upfirdn2d_pixels.cuh": "upfirdn2d",
+    "upfirdn2d_filter.cuh": "upfirdn2d",
+    "divide.cuh": "upfirdn2d",
+    "bias_act_vectors.cuh": "bias_act",
 }
 ALWAYS = (
     "block's barrier deleted",
@@ -156,4 +183,6 @@ ALWAYS = (
     "tail off by one",
     "written past the plane",
     "strip's last pixel row missing",
+    "last row of pixels missing",
+    "sums of rows read too early",
 )

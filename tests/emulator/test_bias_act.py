@@ -30,8 +30,10 @@ def check(
     gain: float = 1.3,
     clamp: float = -1.0,
     offset: int = 0,
+    narrow_b: bool = False,
 ) -> None:
-    """Forward, first and second order against the formula in extended precision. bias: (bias_step, bias_size)."""
+    """Forward, first and second order against the formula in extended precision. bias: (bias_step, bias_size).
+    narrow_b: b is of dtype, not of the accumulation type."""
     rng = np.random.default_rng([size, ACTIVATIONS.index(act)])
     alpha = 0.2
     x, dy, ddx = (dtype.decode(dtype.encode(2 * rng.standard_normal(size).astype(dtype.acc))) for _ in range(3))
@@ -41,7 +43,8 @@ def check(
         b = dtype.decode(dtype.encode(rng.standard_normal(bias[1]).astype(dtype.acc))).astype(dtype.acc)
     of_element = b[np.arange(size) // bias[0] % bias[1]] if bias else np.zeros(size, dtype.acc)
     x[::11] = -of_element[::11]  # the corner of the piecewise activations
-    tensors: dict[str, Array] = {"b": b} if bias else {}
+    tensors: dict[str, Array] = {"b": dtype.encode(b) if narrow_b else b} if bias else {}
+    numbers |= {"b_is_acc": int(not narrow_b)}
     tensors["x"] = dtype.encode(x)
     output = ((size,), dtype.storage)
 
@@ -128,7 +131,13 @@ def test_vectors_match_the_formula(program: Path, name: str) -> None:
     number = list(VECTORS).index(name)
     act, dtype = ("lrelu", "linear", "relu")[number % 3], (BF16, F32, F16, F32)[number % 4]
     check(program, dtype, act, *VECTORS[name])
-    check(program, dtype, act, *VECTORS[name], clamp=0.7)
+    check(program, dtype, act, *VECTORS[name], clamp=0.7, narrow_b=True)
+
+
+@pytest.mark.parametrize("dtype", [F16, BF16], ids=["f16", "bf16"])
+def test_a_bias_of_the_dtype_of_x_is_as_good(program: Path, dtype: DType) -> None:
+    for act, bias in (("swish", (1, 5)), ("lrelu", (24, 3)), ("relu", (1, 24))):
+        check(program, dtype, act, 720, bias, narrow_b=True)
 
 
 def check_sums(program: Path, dtype: DType, act: str, size: int, bias: tuple[int, int], partials: int) -> None:

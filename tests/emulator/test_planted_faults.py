@@ -10,9 +10,10 @@ from .adain_cases import NO_CLUSTERS, USUAL, check_backward, check_forward, make
 from .dtypes import F32
 from .faults import ALWAYS, MUTATIONS, OP_OF, SMALL_GRID
 from .machine import CSRC, ENVIRONMENT, HERE, EmulatorError, Objects, compile_objects, link
+from .test_bias_act import VECTORS, check_sums
 from .test_bias_act import check as check_bias_act
 from .test_upfirdn2d import CASES as RESAMPLINGS
-from .test_upfirdn2d import STRIPS
+from .test_upfirdn2d import PIXELS, STRIPS
 from .test_upfirdn2d import check as check_upfirdn2d
 
 # What is said about each fault, with block and thread where one of them is to blame.
@@ -134,14 +135,34 @@ def slabs(program: Path) -> None:
 
 
 def bias_act(program: Path) -> None:
+    """The general tier; planes in slices, by a few lanes and by one, and rows, all with their sums."""
     check_bias_act(program, F32, "lrelu", 1030)
+    for name, sums in (
+        ("planes in slices", 3),
+        ("planes of 5 vectors", 2),
+        ("planes of a vector", 5),
+        ("rows of 40 vectors", 2),
+    ):
+        size, bias = VECTORS[name]
+        check_bias_act(program, F32, "lrelu", size, bias)
+        check_sums(program, F32, "lrelu", size, bias, sums)
 
 
 def upfirdn2d(program: Path) -> None:
     for name in ("up and down", "blur"):
         check_upfirdn2d(program, RESAMPLINGS[name], F32, name == "blur")
     for name in ("3 taps", "up 2, 4 taps", "down 2, 4 taps", "down 2, 4 taps, odd height"):
-        check_upfirdn2d(program, STRIPS[name], F32, False)
+        check_upfirdn2d(program, STRIPS[name], F32, False, separable=True)
+    for name in (
+        "3 taps, idle lanes",
+        "3 taps, cropped",
+        "4 taps, adjoint",
+        "up 2, 4 taps, odd",
+        "down 2, 4 taps, odd",
+    ):
+        planes, p = PIXELS[name]
+        check_upfirdn2d(program, p, F32, True, planes, separable=True)
+        check_upfirdn2d(program, p, F32, True, planes)
 
 
 def vectors(program: Path) -> None:

@@ -132,11 +132,13 @@ def test_every_kind_of_resampling_matches_its_definition(program: Path, name: st
 
 @pytest.mark.parametrize("name", STRIPS)
 def test_strips_match_the_definition(program: Path, name: str) -> None:
-    """A covering subset: dtypes rotate, the flip with them; every case lies unaligned once, and so in no strips."""
+    """A covering subset: dtypes rotate, the flip with them. A filter that is an outer product, one that is none, and
+    every case once unaligned, and so in no strips."""
     number = list(STRIPS).index(name)
-    p = STRIPS[name]._replace(flip_filter=number % 2 == 1)
-    check(program, p, (F32, BF16, F16)[number % 3], False)
-    check(program, p, (F32, BF16, F16)[number % 3], False, (1, 2), 1)
+    p, dtype = STRIPS[name]._replace(flip_filter=number % 2 == 1), (F32, BF16, F16)[number % 3]
+    check(program, p, dtype, False, separable=True)
+    check(program, p, dtype, False)
+    check(program, p, dtype, False, (1, 2), 1)
 
 
 @pytest.mark.parametrize("name", PIXELS)
@@ -181,15 +183,32 @@ def test_inserted_zeros_and_padding_never_meet_an_inf_in_the_filter(program: Pat
     assert (y[np.isfinite(y)] == 1).all()
 
 
-@pytest.mark.parametrize("width", [7, 8], ids=["general", "strips"])
-def test_a_nan_stays_where_the_filter_carries_it(program: Path, width: int) -> None:
-    x = np.zeros((2, 2, 6, width), np.float32)
+@pytest.mark.parametrize("tier", ["general", "strips", "pixels"])
+def test_a_nan_stays_where_the_filter_carries_it(program: Path, tier: str) -> None:
+    width = 7 if tier == "general" else 8
+    x = np.zeros((2, 4, 6, width), np.float32)
     x[1, 0, 3, 4] = np.nan
     p = CASES["blur"]._replace(size=(6, width))
-    y = resample(program, p, x, np.ones((3, 3), np.float32), F32, False, 1.0, 0).outputs["y"]
+    y = resample(program, p, x, np.ones((3, 3), np.float32), F32, tier == "pixels", 1.0, 0).outputs["y"]
     spoilt = np.zeros_like(x, dtype=bool)
     spoilt[1, 0, 2:5, 3:6] = True
     assert np.array_equal(np.isnan(y), spoilt)
+
+
+@pytest.mark.parametrize("channels_last", LAYOUTS)
+@pytest.mark.parametrize("corner", [0.0, np.inf, np.nan, 1e-20], ids=str)
+def test_only_a_sound_filter_is_taken_apart(program: Path, corner: float, channels_last: bool) -> None:
+    """Rows that are multiples of the first, but for its first tap, by which everything would be divided."""
+    f = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32)
+    f[0, 0] = corner
+    p, x = CASES["blur"]._replace(size=(5, 8), flip_filter=True), np.zeros((1, 4, 5, 8), np.float32)
+    x[0, 1, 2, 3] = 1
+    y = resample(program, p, x, f, F32, channels_last, 1.0, 0).outputs["y"]
+    with np.errstate(invalid="ignore"):
+        expected = upfirdn2d(x, f, p.up, p.down, p.padding, True, 1.0)
+    near = np.zeros_like(x, dtype=bool)
+    near[:, 1, 1:4, 2:5] = True
+    assert np.array_equal(y[near], expected[near], equal_nan=True)
 
 
 def test_nothing_is_launched_for_nothing(program: Path) -> None:

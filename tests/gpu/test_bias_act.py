@@ -75,6 +75,20 @@ def test_larger_sizes(dtype: torch.dtype, act: str, shape: tuple[int, ...], dim:
     assert_as_good_as_the_reference(shape, dim, dtype, act=act)
 
 
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("act", ["lrelu", "swish"])
+def test_parameters_of_16_bits_need_no_conversion(act: str, layout: str) -> None:
+    """The same numbers as with the bias in fp32, and gradients of its dtype, to the second order."""
+    x = laid_out(there(draw((2, 16, 6, 8), torch.bfloat16)), layout)
+    b, v = there(draw((16,), torch.bfloat16, 1)), there(draw((2, 16, 6, 8), torch.bfloat16, 3))
+    dy = laid_out(there(draw((2, 16, 6, 8), torch.bfloat16, 2)), layout)
+    narrow = derivatives(bias_act, x, b, dy, v, act=act)
+    wide = derivatives(bias_act, x, b.float(), dy, v, act=act)
+    for ours, same in zip(narrow, wide, strict=True):
+        assert ours.dtype == torch.bfloat16
+        assert torch.equal(ours, same.to(torch.bfloat16))
+
+
 # Planes of one vector to several slices, rows of one vector and of 64; what no vector fits is summed by PyTorch.
 SUMMED = [((2, 3, 4, 4), "contiguous"), ((2, 5, 24, 24), "contiguous"), ((2, 3, 96, 96), "contiguous")]
 SUMMED += [((1, 2, 130, 132), "contiguous"), ((3, 8, 5, 3), "channels_last"), ((2, 512, 9, 8), "channels_last")]

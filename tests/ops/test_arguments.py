@@ -128,9 +128,9 @@ def test_the_native_entry_points_refuse_what_no_kernel_could_accept() -> None:
     with pytest.raises(ValueError, match="adain_forward: phases make an even height and width"):
         cpu.adain_forward(*op[:5], 3, 1, *op[7:], 0, 0, 0, 1)
     with pytest.raises(ValueError, match="bias_act_forward: there is no activation 9"):
-        cpu.bias_act_forward(0, 9, 4, 1, 1, 0, 0.2, 1.0, -1.0, 0, 0, 1)
+        cpu.bias_act_forward(0, 9, 4, 1, 1, 0, True, 0.2, 1.0, -1.0, 0, 0, 1)
     with pytest.raises(ValueError, match="bias_act_backward: y is null, for 4 elements of float32"):
-        cpu.bias_act_backward(0, 2, 4, 1, 1, 0, 0.2, 1.0, -1.0, 1, 0, 0, 1, 1)
+        cpu.bias_act_backward(0, 2, 4, 1, 1, 0, True, 0.2, 1.0, -1.0, 1, 0, 0, 1, 0, 1)
     with pytest.raises(ValueError, match="upfirdn2d: the output size does not follow"):
         cpu.upfirdn2d(0, 0, 1, 1, 4, 4, 9, 9, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, False, 1.0, 1, 1, 1, 1)
     with pytest.raises(TypeError, match="too few arguments: 1"):
