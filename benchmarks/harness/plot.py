@@ -66,6 +66,46 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         pyplot.close(figure)
 
 
+def draw_growth(rows: Sequence[Row], path: Path) -> None:
+    """Writes the picture of `growth_bench.py`: time per picture over the sizes of a growing network, and memory over
+    batch sizes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    times = [row for row in rows if row["part"] == "time"]
+    memory = [row for row in rows if row["part"] == "memory" and row["peak_bytes"] is not None]
+    with pyplot.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(9.2, 3.8), layout="constrained")
+        full = max(row["resolution"] for row in times)
+        looks = {
+            "grown so far": (f"a network for {full}², grown so far", "o-", COLOURS["ours"]),
+            "of this size": ("a network for no more than this size", "x--", COLOURS["eager"]),
+        }
+        for provider, (words, style, colour) in looks.items():
+            found = [(row["resolution"], row["ms"]) for row in times if row["provider"] == provider]
+            left.plot(*zip(*found, strict=True), style, color=colour, label=words)
+        left.set_xscale("log", base=2)
+        left.set_yscale("log")
+        sizes = sorted({row["resolution"] for row in times})
+        left.set_xticks(sizes, [f"{size}²" for size in sizes])
+        left.set_title(f"ms a picture, batch {times[0]['batch']}", loc="left", fontweight="bold")
+        left.legend(frameon=False)
+        right.plot([row["batch"] for row in memory], [row["peak_bytes"] / 1e6 for row in memory], "o-", color="#0072B2")
+        right.set_ylim(bottom=0)
+        right.set_xlim(left=0)
+        right.set_title(f"MB beyond the weights at {full}², by batch", loc="left", fontweight="bold")
+        for axes in (left, right):
+            axes.grid(axis="y", color="#DDDDDD", linewidth=0.7)
+            axes.set_axisbelow(True)
+        words = f"pictures in {rows[0]['dtype']}, {chip_words(rows[0])}, torch {rows[0]['torch']}"
+        figure.suptitle(words, fontsize=10, x=0.01, ha="left", color="#444444")
+        with replacing(path) as file:
+            pyplot.savefig(file, dpi=160, format=path.suffix[1:] or "png")
+        pyplot.close(figure)
+
+
 def _title(row: Row) -> str:
     return (
         f"{WORDS[row['direction']]}, {row['dtype']}, {row['layout']}, batch {row['shape'][0]}, {chip_words(row)}, "
