@@ -15,6 +15,7 @@ COMMANDS = {
     "generate": ("generate", "Draw images with a trained network."),
     "style-mixing": ("style_mixing", "Mix the styles of images on one sheet."),
     "dataset-tool": ("dataset_tool", "Make a ready ZIP of a folder of images."),
+    "convert": ("convert", "Make a network file of an official pickle or a port's checkpoint."),
     "info": ("info", "Versions, backends and devices, for a bug report."),
 }
 

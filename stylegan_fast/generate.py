@@ -49,7 +49,7 @@ def main(
     from stylegan_fast.device import choose_device
     from stylegan_fast.figures.samples import SampleSettings, check_class, draw_seeds
     from stylegan_fast.figures.sheet import cell_size, image_sheet, picture, save_png
-    from stylegan_fast.models import load_generator
+    from stylegan_fast.interop.networks import load_generator
 
     G = load_generator(network, device=choose_device(device))
     check_class(G, class_index)

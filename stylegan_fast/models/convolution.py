@@ -9,15 +9,16 @@ from stylegan_fast.layers import Blur, EqualConv2d
 
 
 class UpConv2d(EqualConv2d):
-    """Nearest-neighbour x2, 3x3 convolution; no bias: ``conv(up(x))``.
+    """Nearest-neighbour x2, 3x3 convolution: ``conv(up(x))``.
 
-    The blur that follows an up-convolution in StyleGAN is part of the epilogue: ``LayerEpilogue(..., blur=True)``.
+    The blur that follows an up-convolution in StyleGAN is part of the epilogue: ``LayerEpilogue(..., blur=True)``. So
+    is the bias, which comes after it; with ``bias=True`` there is one before it.
 
     Shapes: x ``[N, in_channels, H, W]`` -> y ``[N, out_channels, 2H, 2W]``, not blurred.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, bias=False, gain=math.sqrt(2))
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = False) -> None:
+        super().__init__(in_channels, out_channels, 3, bias=bias, gain=math.sqrt(2))
 
     def composed_weight(self) -> Tensor:
         # The same sum as one transposed convolution: 16 multiplications per input pixel instead of 36, no enlarged

@@ -16,11 +16,14 @@ SQRT2 = math.sqrt(2)
 class DiscriminatorBlock(nn.Module):
     """One resolution: a 3x3 convolution, then one that halves the resolution; `from_rgb` lets images in here."""
 
-    def __init__(self, channels: int, out_channels: int, img_channels: int) -> None:
+    def __init__(
+        self, channels: int, out_channels: int, img_channels: int, from_rgb_activation: str, widen_first: bool
+    ) -> None:
         super().__init__()
-        self.from_rgb = EqualConv2d(img_channels, channels, 1, gain=SQRT2, activation="lrelu")
-        self.conv0 = EqualConv2d(channels, channels, 3, gain=SQRT2, activation="lrelu")
-        self.conv1 = DownConv2d(channels, out_channels)
+        between = out_channels if widen_first else channels
+        self.from_rgb = EqualConv2d(img_channels, channels, 1, gain=SQRT2, activation=from_rgb_activation)
+        self.conv0 = EqualConv2d(channels, between, 3, gain=SQRT2, activation="lrelu")
+        self.conv1 = DownConv2d(between, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv1(self.conv0(x))
@@ -29,9 +32,17 @@ class DiscriminatorBlock(nn.Module):
 class DiscriminatorEpilogue(nn.Module):
     """The 4x4 block: minibatch standard deviation, a 3x3 convolution, two fully connected layers."""
 
-    def __init__(self, channels: int, hidden: int, outputs: int, img_channels: int, mbstd_group_size: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        outputs: int,
+        img_channels: int,
+        mbstd_group_size: int,
+        from_rgb_activation: str,
+    ) -> None:
         super().__init__()
-        self.from_rgb = EqualConv2d(img_channels, channels, 1, gain=SQRT2, activation="lrelu")
+        self.from_rgb = EqualConv2d(img_channels, channels, 1, gain=SQRT2, activation=from_rgb_activation)
         self.mbstd = MinibatchStdDev(mbstd_group_size)
         self.conv = EqualConv2d(channels + 1, channels, 3, gain=SQRT2, activation="lrelu")
         self.fc = EqualLinear(channels * 16, hidden, gain=SQRT2, activation="lrelu")
@@ -56,6 +67,9 @@ class Discriminator(nn.Module):
         c_dim: number of classes; 0 for none.
         channel_base, channel_max: as in `Generator`.
         mbstd_group_size: see `MinibatchStdDev`.
+        from_rgb_linear: no leaky ReLU after the layers that let images in, as in some ports.
+        widen_first: the first convolution of a resolution, not the second, has the feature maps of the next, as in some
+            ports.
 
     Attributes:
         lod: the level of detail used where none is given; 0 (full resolution) unless set or saved mid-growth.
@@ -74,6 +88,8 @@ class Discriminator(nn.Module):
         channel_base: int = 8192,
         channel_max: int = 512,
         mbstd_group_size: int = 4,
+        from_rgb_linear: bool = False,
+        widen_first: bool = False,
     ) -> None:
         super().__init__()
         check_image_shape("Discriminator", img_resolution, img_channels)
@@ -88,7 +104,10 @@ class Discriminator(nn.Module):
             "img_channels": img_channels,
             "c_dim": c_dim,
             **sizes,
+            **({"from_rgb_linear": True} if from_rgb_linear else {}),
+            **({"widen_first": True} if widen_first else {}),
         }
+        from_rgb_activation = "linear" if from_rgb_linear else "lrelu"
         self.img_resolution = img_resolution
         self.img_channels = img_channels
         self.c_dim = c_dim
@@ -99,13 +118,15 @@ class Discriminator(nn.Module):
             resolution = 2**stage
             channels = channels_at(resolution, channel_base, channel_max)
             out_channels = channels_at(resolution // 2, channel_base, channel_max)
-            self.add_module(f"b{resolution}", DiscriminatorBlock(channels, out_channels, img_channels))
+            block = DiscriminatorBlock(channels, out_channels, img_channels, from_rgb_activation, widen_first)
+            self.add_module(f"b{resolution}", block)
         self.b4 = DiscriminatorEpilogue(
             channels_at(4, channel_base, channel_max),
             channels_at(2, channel_base, channel_max),
             max(c_dim, 1),
             img_channels,
             mbstd_group_size,
+            from_rgb_activation,
         )
 
     def forward(self, img: Tensor, c: Tensor | None = None, lod: float | Tensor | None = None) -> Tensor:

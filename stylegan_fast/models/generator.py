@@ -26,6 +26,10 @@ class Generator(nn.Module):
         mapping_layers: fully connected layers of the mapping network.
         mapping_width: their width but for the last; None is `w_dim`.
         w_avg_beta: share of `mapping.w_avg` that each update keeps.
+        norm_eps: added to the variance in the instance norm. Ports of StyleGAN often have torch's 1e-5.
+        bias_before_blur: up-convolutions have a bias before their blur besides that after it, as in some ports: the two
+            differ where the blur meets the border.
+        shared_noise: both layers of a resolution get the same random noise, as in some ports.
 
     Attributes:
         z_dim, w_dim, c_dim, num_ws, img_resolution, img_channels: as above; `num_ws` style layers, two per resolution.
@@ -49,6 +53,9 @@ class Generator(nn.Module):
         mapping_layers: int = 8,
         mapping_width: int | None = None,
         w_avg_beta: float = 0.995,
+        norm_eps: float = 1e-8,
+        bias_before_blur: bool = False,
+        shared_noise: bool = False,
     ) -> None:
         super().__init__()
         check_image_shape("Generator", img_resolution, img_channels)
@@ -68,12 +75,21 @@ class Generator(nn.Module):
             raise ValueError(f"Generator: c_dim is {c_dim}, expected 0 (no classes) or more")
         if not 0 <= w_avg_beta <= 1:
             raise ValueError(f"Generator: w_avg_beta is {w_avg_beta}, expected 0 to 1")
+        if not 0 < norm_eps < 1:
+            raise ValueError(f"Generator: norm_eps is {norm_eps}, expected above 0 and below 1")
+        switches: dict[str, Any] = {
+            "norm_eps": norm_eps,
+            "bias_before_blur": bias_before_blur,
+            "shared_noise": shared_noise,
+        }
         self.init_kwargs: dict[str, Any] = {
             "img_resolution": img_resolution,
             "img_channels": img_channels,
             "c_dim": c_dim,
             **sizes,
             "w_avg_beta": w_avg_beta,
+            # Where they are as in the paper they are not mentioned, so that files go on reading in older versions.
+            **{name: value for name, value in switches.items() if value not in (1e-8, False)},
         }
         self.img_resolution = img_resolution
         self.img_channels = img_channels
@@ -82,7 +98,7 @@ class Generator(nn.Module):
         self.c_dim = c_dim
         self.num_ws = num_layers_at(img_resolution)
         self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, mapping_layers, mapping_width, w_avg_beta)
-        self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, channel_base, channel_max)
+        self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, channel_base, channel_max, **switches)
 
     def optimize_for_inference(self, dtype: torch.dtype = torch.float32) -> "Generator":
         """A copy that draws the same pictures faster and cannot be trained or saved.

@@ -22,11 +22,13 @@ class SynthesisLayer(nn.Module):
 
     noise_const: Tensor
 
-    def __init__(self, conv: nn.Module | None, channels: int, w_dim: int, resolution: int) -> None:
+    def __init__(
+        self, conv: nn.Module | None, channels: int, w_dim: int, resolution: int, norm_eps: float = 1e-8
+    ) -> None:
         super().__init__()
         self.resolution = resolution
         self.conv = conv
-        self.epilogue = LayerEpilogue(channels, w_dim, blur=isinstance(conv, UpConv2d))
+        self.epilogue = LayerEpilogue(channels, w_dim, eps=norm_eps, blur=isinstance(conv, UpConv2d))
         self.register_buffer("noise_const", torch.randn(1, 1, resolution, resolution))
 
     def forward(self, x: Tensor, w: Tensor, noise_mode: str, noise_seed: Tensor | None) -> Tensor:
@@ -40,15 +42,24 @@ class SynthesisLayer(nn.Module):
 class SynthesisBlock(nn.Module):
     """The two style layers of one resolution, and the 1x1 convolution that makes an image of their features."""
 
-    def __init__(self, in_channels: int, channels: int, w_dim: int, resolution: int, img_channels: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        w_dim: int,
+        resolution: int,
+        img_channels: int,
+        norm_eps: float = 1e-8,
+        bias_before_blur: bool = False,
+    ) -> None:
         super().__init__()
         self.resolution = resolution
         starts = resolution == 4
         self.const = nn.Parameter(torch.ones(1, channels, 4, 4)) if starts else None
-        up = None if starts else UpConv2d(in_channels, channels)
+        up = None if starts else UpConv2d(in_channels, channels, bias=bias_before_blur)
         conv = EqualConv2d(channels, channels, 3, bias=False, gain=math.sqrt(2))
-        self.layer0 = SynthesisLayer(up, channels, w_dim, resolution)
-        self.layer1 = SynthesisLayer(conv, channels, w_dim, resolution)
+        self.layer0 = SynthesisLayer(up, channels, w_dim, resolution, norm_eps)
+        self.layer1 = SynthesisLayer(conv, channels, w_dim, resolution, norm_eps)
         self.to_rgb = EqualConv2d(channels, img_channels, 1)
 
     def forward(self, x: Tensor, ws: Tensor, noise_mode: str, noise_seeds: Sequence[Tensor | None]) -> Tensor:
@@ -69,16 +80,26 @@ class SynthesisNetwork(nn.Module):
         img_resolution: power of two, 8 to 1024.
         img_channels: 1, 3 or 4.
         channel_base, channel_max: see `channels_at`.
+        norm_eps, bias_before_blur, shared_noise: see `Generator`.
 
     Attributes:
         dtype: of the features and images; None, as it is at first, is that of ws.
     """
 
     def __init__(
-        self, w_dim: int, img_resolution: int, img_channels: int, channel_base: int = 8192, channel_max: int = 512
+        self,
+        w_dim: int,
+        img_resolution: int,
+        img_channels: int,
+        channel_base: int = 8192,
+        channel_max: int = 512,
+        norm_eps: float = 1e-8,
+        bias_before_blur: bool = False,
+        shared_noise: bool = False,
     ) -> None:
         super().__init__()
         self.w_dim = w_dim
+        self.shared_noise = shared_noise
         self.img_resolution = img_resolution
         self.img_channels = img_channels
         self.num_ws = 2 * int(math.log2(img_resolution)) - 2
@@ -89,7 +110,8 @@ class SynthesisNetwork(nn.Module):
             resolution = 2**stage
             in_channels = channels_at(resolution // 2, channel_base, channel_max)
             channels = channels_at(resolution, channel_base, channel_max)
-            self.add_module(f"b{resolution}", SynthesisBlock(in_channels, channels, w_dim, resolution, img_channels))
+            block = SynthesisBlock(in_channels, channels, w_dim, resolution, img_channels, norm_eps, bias_before_blur)
+            self.add_module(f"b{resolution}", block)
 
     def block(self, resolution: int) -> SynthesisBlock:
         block = self.get_submodule(f"b{resolution}")
@@ -138,7 +160,8 @@ class SynthesisNetwork(nn.Module):
             block = self.block(4 << stage)
             if amount is not None and block.resolution == resolution:
                 coarser = self.block(resolution // 2).to_rgb(x)
-            x = block(x, styles, noise_mode, seeds[2 * stage : 2 * stage + 2])
+            second = 2 * stage if self.shared_noise else 2 * stage + 1
+            x = block(x, styles, noise_mode, (seeds[2 * stage], seeds[second]))
         image = block.to_rgb(x)
         if amount is not None and coarser is not None:
             image = fade(image, self.up(coarser), amount)

@@ -95,8 +95,8 @@ class _DataMessages:
 
 def build_trainer(config: TrainConfig, dataset: Dataset, device: torch.device) -> Trainer:
     """Freshly initialised networks for this data; the same ones for the same seed."""
-    widths = {"channel_base": config.channel_base, "channel_max": config.channel_max}
-    shape = {"img_channels": dataset.channels, "c_dim": dataset.label_dim, **widths}
+    widths: dict[str, Any] = {"channel_base": config.channel_base, "channel_max": config.channel_max}
+    shape: dict[str, Any] = {"img_channels": dataset.channels, "c_dim": dataset.label_dim, **widths}
     z_dim = config.z_dim
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(config.seed, "networks"))
