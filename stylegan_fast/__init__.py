@@ -15,6 +15,7 @@ from .version import __version__ as __version__
 if TYPE_CHECKING:
     from . import layers as layers
     from . import ops as ops
+    from .interop.accelerate import accelerate as accelerate
     from .interop.networks import load_discriminator as load_discriminator
     from .interop.networks import load_generator as load_generator
     from .memory import keep_freed_memory as keep_freed_memory
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "layers": ".layers",
     "ops": ".ops",
+    "accelerate": ".interop.accelerate",
     "Discriminator": ".models.discriminator",
     "Generator": ".models.generator",
     "keep_freed_memory": ".memory",
