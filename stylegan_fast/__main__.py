@@ -16,6 +16,7 @@ COMMANDS = {
     "style-mixing": ("style_mixing", "Mix the styles of images on one sheet."),
     "dataset-tool": ("dataset_tool", "Make a ready ZIP of a folder of images."),
     "convert": ("convert", "Make a network file of an official pickle or a port's checkpoint."),
+    "export": ("export", "A generator as ONNX or as a PyTorch exported program."),
     "info": ("info", "Versions, backends and devices, for a bug report."),
 }
 

@@ -1,7 +1,8 @@
 """The generator: mapping and synthesis together."""
 
 import copy
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from stylegan_fast.layers import EqualConv2d, EqualLinear
 from stylegan_fast.models.growth import check_image_shape, num_layers_at
 from stylegan_fast.models.mapping import MappingNetwork
 from stylegan_fast.models.synthesis import SynthesisNetwork
+
+if TYPE_CHECKING:
+    from stylegan_fast.models.discriminator import Discriminator
 
 
 class Generator(nn.Module):
@@ -118,6 +122,47 @@ class Generator(nn.Module):
                 module.fix_weight(torch.float32)
         fast.synthesis.dtype = dtype
         return fast
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike[str], *, revision: str | None = None, device: str | torch.device = "cpu"
+    ) -> "Generator":
+        """A generator somebody saved with `save_pretrained`, ready to draw; see `load_generator`.
+
+        Args:
+            source: a folder with ``model.safetensors``, a run directory or a network file; else a repository of the
+                Hugging Face Hub, ``"owner/name"``, which is downloaded (extra ``hub``). Files hold numbers only.
+            revision: of the repository: branch, tag or commit.
+            device: where to put it.
+
+        Raises:
+            UserError: there is no such thing, or it is not a network of ours.
+        """
+        from stylegan_fast.models.pretrained import load_pretrained
+
+        return load_pretrained(source, revision, device)
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        run: str | os.PathLike[str] | None = None,
+        D: "Discriminator | None" = None,
+    ) -> None:
+        """Writes the generator as a folder to give away: ``model.safetensors`` and a model card, ``README.md``.
+
+        Args:
+            folder: made where it is not there.
+            run: the directory of the run it comes from, for the card: data, settings, images seen, metrics.
+            D: a discriminator to keep with it.
+
+        Raises:
+            UserError: the folder cannot be made, or there is no such run.
+            OSError: a file cannot be written.
+        """
+        from stylegan_fast.models.pretrained import save_pretrained
+
+        save_pretrained(self, folder, run, D)
 
     @property
     def lod(self) -> float:
