@@ -98,7 +98,7 @@ class Model(nn.Module):
         )
         self.block = nn.Sequential(
             nn.Conv2d(6, 6, 3, padding=1),
-            nn.InstanceNorm2d(6, affine=True, track_running_stats=True),
+            nn.InstanceNorm2d(6, affine=True),
             nn.LeakyReLU(0.1),
             nn.Conv2d(6, 6, 1),
             nn.InstanceNorm2d(6),
@@ -146,11 +146,11 @@ def test_outputs_gradients_and_state_stay_the_same(model: Model, sample: tuple, 
     assert list(model.state_dict()) == keys
     assert all(a is b for a, b in zip(model.modules(), modules, strict=True))
     assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
-    assert all(isinstance(a, type(b)) for a, b in zip(model.modules(), original.modules(), strict=True))
+    for a, b in zip(model.modules(), original.modules(), strict=True):
+        assert isinstance(a, type(b))
+        assert type(a).__name__ == type(b).__name__  # by which MUNIT finds its AdaIN modules
     for a, b in zip(gradients(model, sample), gradients(original, sample), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
-    for name, buffer in original.named_buffers():  # running statistics
-        torch.testing.assert_close(model.get_buffer(name), buffer)
 
 
 def test_report_names_everything_that_was_replaced(model: Model, sample: tuple) -> None:
@@ -257,6 +257,13 @@ def test_children_of_a_fused_sequential_do_alone_what_they_did() -> None:
     torch.testing.assert_close(model[0](x), F.instance_norm(x))
     torch.testing.assert_close(model[1](x), F.leaky_relu(x, 0.1))
     torch.testing.assert_close(model(x), model[2](F.leaky_relu(F.instance_norm(x), 0.1)))
+
+
+def test_norms_with_running_statistics_stay() -> None:
+    model = nn.Sequential(nn.InstanceNorm2d(3, affine=True, track_running_stats=True), nn.ReLU())
+    report = stylegan_fast.accelerate(model)
+    assert report.replaced == []
+    assert "running statistics" in report.kept[0].text
 
 
 class Unusual(nn.InstanceNorm2d):

@@ -82,10 +82,15 @@ def _consider(name: str, module: nn.Module, report: Report) -> None:
     if "forward" in vars(module):
         if isinstance(module, nn.InstanceNorm2d):
             keep("its forward was replaced by somebody else")
+    elif kind is nn.InstanceNorm2d and module.track_running_stats:
+        # Measured: the statistics take longer than the norm.
+        keep(
+            "it keeps running statistics, which would cost a pass of their own in training and be used without us after"
+        )
     elif kind is nn.InstanceNorm2d:
         replace(InstanceNorm2d, "instance norm")
     elif isinstance(module, nn.Sequential) and kind is nn.Sequential:
-        fused = [(a, b) for a, b in pairwise(module) if type(a) in _NORMS and slope_of(b) is not None]
+        fused = [(a, b) for a, b in pairwise(module) if _normalises(a) and slope_of(b) is not None]
         if any(not has_hooks(a) and not has_hooks(b) for a, b in fused):
             replace(Sequential, "instance norm and activation in one pass")
         elif fused:
@@ -105,9 +110,14 @@ def _consider(name: str, module: nn.Module, report: Report) -> None:
             keep("it does not return what our op does")
 
 
+def _normalises(module: nn.Module) -> bool:
+    return type(module) in _NORMS and not module.track_running_stats
+
+
 def _subclass(kind: type[nn.Module], forward: Any) -> type[nn.Module]:
-    attributes = {"forward": forward, "__module__": kind.__module__, _OURS: True}
-    return type(f"Accelerated{kind.__name__}", (kind,), attributes)
+    # Under the same name: some projects find their modules by it.
+    attributes = {"forward": forward, "__module__": kind.__module__, "__qualname__": kind.__qualname__, _OURS: True}
+    return type(kind.__name__, (kind,), attributes)
 
 
 def _note_convolutions(model: nn.Module, report: Report) -> None:

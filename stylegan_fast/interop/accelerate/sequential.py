@@ -24,8 +24,6 @@ class Sequential(nn.Sequential):
             slope = slope_of(after)
             norm = modules[index]
             if slope is not None and isinstance(input, Tensor) and fuses(norm, input) and not has_hooks(after):
-                if norm.track_running_stats:
-                    norm._update_running_stats(input)
                 input = adain(input, norm.weight, norm.bias, eps=norm.eps, output_negative_slope=slope)
                 index += 2
             else:
@@ -42,13 +40,13 @@ def slope_of(module: nn.Module | None) -> float | None:
 
 
 def fuses(norm: nn.Module, x: Tensor) -> TypeGuard[InstanceNorm2d]:
-    """Whether the module is an instance norm that normalises this input by its own statistics, unobserved."""
+    """Whether the module is an instance norm that does nothing but normalise this input, unobserved."""
     return (
         type(norm) is InstanceNorm2d
         and x.ndim == 4
         and x.shape[1] == norm.num_features
         and x.shape[2] * x.shape[3] > 1
-        and (norm.training or not norm.track_running_stats)
+        and not norm.track_running_stats
         and not has_hooks(norm)
     )
 
