@@ -42,6 +42,7 @@ def read_networks(path: str | os.PathLike[str]) -> dict[str, nn.Module]:
     if not 1 <= len(networks) <= 3 or not all(isinstance(network, Instance) for network in networks):
         raise UserError(f"{path}: a pickle, but not of networks; expected the official (G, D, Gs)")
     names = {3: ("G", "D", "G_ema"), 2: ("G", "D"), 1: ("G_ema",)}[len(networks)]
+    size = os.path.getsize(path)
     found: dict[str, nn.Module] = {}
     for name, network in zip(names, networks, strict=True):
         kind = _kind(path, network)
@@ -49,6 +50,7 @@ def read_networks(path: str | os.PathLike[str]) -> dict[str, nn.Module]:
             if len(networks) > 1:
                 raise UserError(f"{path}: a {kind} where {name} should be; expected the official order (G, D, Gs)")
             name = "D"
+        _check_sizes(path, network.state, size)
         build = _discriminator if kind == "discriminator" else _generator
         try:
             found[name] = build(path, name, network.state)
@@ -56,6 +58,16 @@ def read_networks(path: str | os.PathLike[str]) -> dict[str, nn.Module]:
             text = str(error)
             raise UserError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     return found
+
+
+def _check_sizes(path: str | os.PathLike[str], state: dict[str, Any], size: int) -> None:
+    """Each variable becomes an array of its own, and a file could name one array a thousand times."""
+    components = state.get("components")
+    parts = components.values() if type(components) is dict else ()
+    states = [state, *(part.state for part in parts if isinstance(part, Instance) and type(part.state) is dict)]
+    total = sum(array.nbytes for part in states for array in _variables(part).values())
+    if total > size:
+        raise UserError(f"{path}: variables of {total} bytes in a file of {size}")
 
 
 def _kind(path: str | os.PathLike[str], network: Instance) -> str:
@@ -147,7 +159,7 @@ def _variables(state: dict[str, Any]) -> dict[str, np.ndarray]:
         name, value = entry
         if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind != "f":
             raise UserError(f"the variable {name!r:.80} is not an array of floating point numbers")
-        variables[name] = np.asarray(value, np.float32)
+        variables[name] = np.asarray(value)
     return variables
 
 
@@ -159,5 +171,5 @@ def _checked(resolution: Any) -> int:
 
 
 def _lod(variables: dict[str, np.ndarray], resolution: int) -> float:
-    lod = float(variables.get("lod", np.float32(0)).reshape(-1)[0])
+    lod = float(np.ravel(variables.get("lod", 0.0))[0])
     return min(max(lod, 0.0), math.log2(resolution) - 2) if math.isfinite(lod) else 0.0

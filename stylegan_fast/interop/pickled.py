@@ -8,7 +8,6 @@ bytes that are there, a dict has texts as keys, and the number of instructions i
 
 from __future__ import annotations
 
-import math
 import os
 import pickletools
 from collections.abc import Callable, Container
@@ -17,32 +16,21 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stylegan_fast.errors import UserError
+from stylegan_fast.interop.pickled_arrays import FUNCTIONS, Named, PickledArray, PickledDType, array, byte_order
 
 # The three networks at 1024x1024, with their noise, take 0.33 GB.
 LARGEST_FILE = 2 << 30
 # They take some 20,000 instructions.
 MOST_INSTRUCTIONS = 300_000
-_MOST_DIMENSIONS = 8
 _LONGEST_NUMBER = 8  # bytes
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"(\xb5": "zstd"}
-_DTYPES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f2", "f4", "f8", "b1"}
-_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _END = object()
 
 
 class _Mark:
     """Where a run of stack entries begins."""
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A class or function the file names; never the thing itself."""
-
-    name: str
 
 
 @dataclass
@@ -51,21 +39,6 @@ class Instance:
 
     class_name: str
     state: Any = None
-
-
-@dataclass
-class _Array:
-    value: np.ndarray | None = None
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, _Array) else value
-
-
-@dataclass
-class _DType:
-    code: str
-    order: str = "="
 
 
 def read_pickle(path: str | os.PathLike[str], classes: Container[str]) -> Any:
@@ -95,12 +68,17 @@ def read_pickle(path: str | os.PathLike[str], classes: Container[str]) -> Any:
         raise UserError(f"{file}: {error}") from None
 
 
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, PickledArray) else value
+
+
 class _Machine:
     def __init__(self, content: bytes, classes: Container[str]) -> None:
         self.content = content
         self.classes = classes
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.copied = 0
 
     def run(self) -> Any:
         count = 0
@@ -146,10 +124,10 @@ class _Machine:
         self.memo[index] = self.stack[-1]
 
     def named(self, name: str) -> None:
-        known = name in _FUNCTIONS or name in ("numpy ndarray", "collections OrderedDict", "dnnlib.util EasyDict")
+        known = name in FUNCTIONS or name in ("numpy ndarray", "collections OrderedDict", "dnnlib.util EasyDict")
         if not known and name not in self.classes:
             raise UserError(f"asks for {name!r:.120}, which is none of what a pickle of networks needs; not executed")
-        self.push(_Named(name))
+        self.push(Named(name))
 
     def extend(self, values: list[Any]) -> None:
         target = self.stack[-1]
@@ -168,13 +146,22 @@ class _Machine:
 
     def reduce(self) -> None:
         function, arguments = self.popped(2)
-        if not isinstance(function, _Named) or function.name not in _FUNCTIONS or type(arguments) is not tuple:
+        if not isinstance(function, Named) or function.name not in FUNCTIONS or type(arguments) is not tuple:
             raise UserError(f"calls {getattr(function, 'name', type(function).__name__)!r:.80}; not executed")
-        self.push(_FUNCTIONS[function.name](*arguments))
+        result = FUNCTIONS[function.name](*arguments)
+        if type(result) is bytes:
+            self.spend(len(result))
+        self.push(result)
+
+    def spend(self, size: int) -> None:
+        """Bytes made of texts are copies, which a file could ask for again and again."""
+        self.copied += size
+        if self.copied > len(self.content):
+            raise UserError("the same text again and again as bytes, more than the file has")
 
     def new_object(self) -> None:
         named, arguments = self.popped(2)
-        if not isinstance(named, _Named) or arguments != ():
+        if not isinstance(named, Named) or arguments != ():
             raise TypeError("an object with arguments")
         if named.name in ("collections OrderedDict", "dnnlib.util EasyDict"):
             self.push({})
@@ -188,73 +175,14 @@ class _Machine:
         target = self.stack[-1]
         if isinstance(target, Instance):
             target.state = state
-        elif isinstance(target, _Array):
-            target.value = _array(*state)
-        elif isinstance(target, _DType):
-            target.order = _byte_order(state)
+        elif isinstance(target, PickledArray):
+            if type(state) is tuple and state and type(state[-1]) is str:
+                self.spend(len(state[-1]))
+            target.value = array(*state)
+        elif isinstance(target, PickledDType):
+            target.order = byte_order(state)
         elif type(target) is not dict:
             raise TypeError(f"state for a {type(target).__name__}")
-
-
-def _array(version: Any, shape: Any, dtype: Any, fortran: Any, content: Any) -> np.ndarray:
-    if type(shape) is not tuple or len(shape) > _MOST_DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
-        raise UserError("an array without a valid shape")
-    numbers = _dtype(dtype)
-    if isinstance(content, str):
-        content = content.encode("latin1")
-    if type(content) is not bytes or math.prod(shape) * numbers.itemsize != len(content):
-        there = len(content) if isinstance(content, bytes) else 0
-        raise UserError(f"an array of shape {list(shape)}, {numbers}, with {there} bytes of content")
-    return np.frombuffer(content, numbers).reshape(shape, order="F" if fortran else "C")
-
-
-def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    return _array(1, shape, dtype, order == "F", content)
-
-
-def _scalar(dtype: Any, content: Any) -> Any:
-    return _array(1, (), dtype, False, content)[()]
-
-
-def _dtype(dtype: Any) -> np.dtype[Any]:
-    if not isinstance(dtype, _DType):
-        raise UserError("an array without a dtype")
-    return np.dtype(dtype.order + dtype.code)
-
-
-def _make_dtype(code: Any, align: Any = False, copy: Any = True) -> _DType:
-    # The type first: to compare or to show a tuple of tuples of ... the file made may take for ever.
-    if type(code) is not str or code not in _DTYPES:
-        raise UserError(f"an array of dtype {code if isinstance(code, str) else type(code)!s:.40}, expected numbers")
-    return _DType(code)
-
-
-def _byte_order(state: Any) -> str:
-    if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "=", "|"):
-        raise UserError("a dtype without a valid byte order")
-    return state[1]
-
-
-def _make_array(array_class: Any, shape: Any, code: Any) -> _Array:
-    if array_class != _Named("numpy ndarray"):
-        raise UserError("an array of a class that is not NumPy's")
-    return _Array()
-
-
-def _encoded(text: Any, encoding: Any) -> bytes:
-    if type(text) is not str or encoding != "latin1":
-        raise UserError("bytes in an unknown encoding")
-    return text.encode("latin1")
-
-
-# What "calls" in the file amount to.
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "numpy dtype": _make_dtype,
-    "_codecs encode": _encoded,
-    **{f"{module} _reconstruct": _make_array for module in _NUMPY},
-    **{f"{module} scalar": _scalar for module in _NUMPY},
-    **{f"{module} _frombuffer": _from_buffer for module in ("numpy.core.numeric", "numpy._core.numeric")},
-}
 
 
 def _number(machine: _Machine, value: Any) -> None:

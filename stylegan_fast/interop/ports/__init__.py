@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stylegan_fast.errors import UserError
 from stylegan_fast.interop.ports import huangzh13, rosinality
@@ -82,7 +82,17 @@ def _loaded(file: Path) -> Mapping[str, Any]:
         raise UserError(f"{file}: not a whole PyTorch checkpoint of tensors alone ({reason})") from None
     if not isinstance(content, Mapping):
         raise UserError(f"{file}: a PyTorch checkpoint of a {type(content).__name__}, expected a dict of tensors")
+    _check_sizes(file, content)
     return content
+
+
+def _check_sizes(file: Path, content: Mapping[str, Any]) -> None:
+    """Tensors may repeat one number a thousand times, or one another; in the networks each has its own numbers."""
+    states = [content, *(state for state in content.values() if isinstance(state, Mapping))]
+    tensors = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+    total = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if total > file.stat().st_size:
+        raise UserError(f"{file}: tensors of {total} bytes in a file of {file.stat().st_size}")
 
 
 def _check_archive(file: Path) -> None:
