@@ -37,7 +37,15 @@ def read_networks(path: str | os.PathLike[str]) -> dict[str, nn.Module]:
     Raises:
         UserError: the file is damaged, asks for anything to be executed, or holds other networks.
     """
-    content = read_pickle(path, {NETWORK})
+    try:
+        content = read_pickle(path, {NETWORK})
+    except UserError as error:
+        if "torch_utils.persistence" not in str(error):
+            raise
+        raise UserError(
+            f"{path}: a StyleGAN2-ADA or StyleGAN3 pickle, whose classes are source code to be executed; only "
+            "StyleGAN 1 networks are read"
+        ) from None
     networks = list(content) if type(content) in (tuple, list) else [content]
     if not 1 <= len(networks) <= 3 or not all(isinstance(network, Instance) for network in networks):
         raise UserError(f"{path}: a pickle, but not of networks; expected the official (G, D, Gs)")

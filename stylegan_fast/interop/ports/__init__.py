@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,40 +47,16 @@ def read_networks(path: str | os.PathLike[str]) -> tuple[str, dict[str, nn.Modul
         for name, part in translated.items():
             try:
                 kwargs, tensors, reasons = part()
-            except (KeyError, ValueError, IndexError, RuntimeError) as error:
-                reason = (
-                    error if isinstance(error, UserError) else f"the tensor {error} is missing or has another shape"
-                )
-                raise UserError(f"{file}: {name} of {port.ORIGIN}: {reason}") from None
-            shapes = {key: tensor.shape for key, tensor in tensors.items()}
-            networks[name] = build_network(file, name, port.CLASSES[name], kwargs, shapes)
-            networks[name].load_state_dict(tensors)
-            switches += [reason for reason in reasons if reason not in switches]
-        return port.ORIGIN, networks, switches
-    raise UserError(
-        f"{file}: a PyTorch checkpoint, but its tensors have none of the names that "
-        f"{' or '.join(port.ORIGIN for port in _PORTS)} give them"
-    )
-
-
-def _loaded(file: Path) -> Mapping[str, Any]:
-    try:
-        if zipfile.is_zipfile(file):
-            _check_archive(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        zipfile.BadZipFile,
-        ValueError,
-        KeyError,
-        MemoryError,
-    ) as error:
-        if isinstance(error, UserError):
-            raise
+            except UserError:
+        raise
+    except pickle.UnpicklingError as error:
+        # The message names what was asked for somewhere in a page of advice.
+        named = re.search(r"GLOBAL ([\w.]{1,80})", str(error))
+        asked_for = f"asks for {named[1]!r}" if named else "asks for something"
+        raise UserError(f"{file}: a PyTorch checkpoint that {asked_for} beyond tensors; not executed") from None
+    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, MemoryError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{file}: not a whole PyTorch checkpoint of tensors alone ({reason})") from None
+        raise UserError(f"{file}: not a whole PyTorch checkpoint ({reason})") from None
     if not isinstance(content, Mapping):
         raise UserError(f"{file}: a PyTorch checkpoint of a {type(content).__name__}, expected a dict of tensors")
     _check_sizes(file, content)
