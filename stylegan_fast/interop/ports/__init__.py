@@ -47,7 +47,28 @@ def read_networks(path: str | os.PathLike[str]) -> tuple[str, dict[str, nn.Modul
         for name, part in translated.items():
             try:
                 kwargs, tensors, reasons = part()
-            except UserError:
+            except (KeyError, ValueError, IndexError, RuntimeError) as error:
+                reason = (
+                    error if isinstance(error, UserError) else f"the tensor {error} is missing or has another shape"
+                )
+                raise UserError(f"{file}: {name} of {port.ORIGIN}: {reason}") from None
+            shapes = {key: tensor.shape for key, tensor in tensors.items()}
+            networks[name] = build_network(file, name, port.CLASSES[name], kwargs, shapes)
+            networks[name].load_state_dict(tensors)
+            switches += [reason for reason in reasons if reason not in switches]
+        return port.ORIGIN, networks, switches
+    raise UserError(
+        f"{file}: a PyTorch checkpoint, but its tensors have none of the names that "
+        f"{' or '.join(port.ORIGIN for port in _PORTS)} give them"
+    )
+
+
+def _loaded(file: Path) -> Mapping[str, Any]:
+    try:
+        if zipfile.is_zipfile(file):
+            _check_archive(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except UserError:
         raise
     except pickle.UnpicklingError as error:
         # The message names what was asked for somewhere in a page of advice.
