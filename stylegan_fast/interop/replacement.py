@@ -51,9 +51,10 @@ class Replacement(MetaPathFinder):
             sys.meta_path.remove(self)
         for name in [name for name in sys.modules if self.home_of(name)]:
             module = sys.modules.pop(name)
-            parent, _, child = name.rpartition(".")
-            if vars(sys.modules.get(parent, sys)).get(child) is module:
-                delattr(sys.modules[parent], child)
+            package, _, child = name.rpartition(".")
+            parent = sys.modules.get(package)
+            if parent is not None and vars(parent).get(child) is module:
+                delattr(parent, child)
         for namespace, name, value in reversed(self.taken):
             namespace[name] = value
         self.taken.clear()
@@ -75,7 +76,7 @@ class Replacement(MetaPathFinder):
 
     def _is_theirs(self, name: str, module: ModuleType) -> bool:
         home = self.home_of(name)
-        return home is not None and module is not sys.modules.get(home)
+        return home is not None and isinstance(module, ModuleType) and module is not sys.modules.get(home)
 
     def _take_over(self, name: str) -> None:
         theirs, ours = sys.modules[name], importlib.import_module(self.homes[name.rpartition(".")[2]])

@@ -31,6 +31,7 @@ from stylegan_fast.models.generator import Generator
 FORMAT = "stylegan_fast.network"
 VERSION = "1"
 GENERATORS = ("G_ema", "G")
+GIVEN_AWAY = "model.safetensors"  # in a folder that `Generator.save_pretrained` writes
 
 _FLOATING = {"F64", "F32", "F16", "BF16"}
 # Larger than any network in use; keeps a made-up configuration from looping for hours over layers that hold nothing.
@@ -129,7 +130,8 @@ def network_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def network_path(path: str | os.PathLike[str]) -> Path:
-    """The network file meant by a path: itself, or the latest ``network-*.safetensors`` of a run directory.
+    """The network file meant by a path: itself, ``model.safetensors`` of a folder made to give away, or the latest
+    ``network-*.safetensors`` of a run directory.
 
     Raises:
         UserError: there is no such file.
@@ -147,6 +149,8 @@ def network_paths(run: str | os.PathLike[str]) -> list[Path]:
     path = Path(run)
     if not path.is_dir():
         raise UserError(f"{path}: no such network file or run directory")
+    if (path / GIVEN_AWAY).is_file():
+        return path / GIVEN_AWAY
     numbered = [(int(match[1]), file) for file in path.iterdir() if (match := _NUMBERED.fullmatch(file.name))]
     if not numbered:
         raise UserError(f"{path}: the folder holds no network-*.safetensors; expected a run directory of train")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylegan_fast.atomic import replacing
 from stylegan_fast.errors import UserError
+from stylegan_fast.models.network_file import GIVEN_AWAY, load_generator, save_networks
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from stylegan_fast.models.discriminator import Discriminator
     from stylegan_fast.models.generator import Generator
 
-FILE = "model.safetensors"
 CARD = "README.md"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _SHOWN_SETTINGS = ("kimg", "batch", "lr", "gamma", "mirror", "mixing_prob", "channel_base", "channel_max", "map_depth")
@@ -32,12 +32,8 @@ _SHOWN_SETTINGS = ("kimg", "batch", "lr", "gamma", "mirror", "mixing_prob", "cha
 
 def load_pretrained(source: str | os.PathLike[str], revision: str | None, device: str | torch.device) -> Generator:
     """See `Generator.from_pretrained`."""
-    from stylegan_fast.models.network_file import load_generator
-
     path = Path(source)
-    if (path / FILE).is_file():
-        path = path / FILE
-    elif not path.exists():
+    if not path.exists():
         if not _REPOSITORY.fullmatch(str(source)):
             raise UserError(f"{source}: no such folder, and not the name of a repository, which is like owner/name")
         path = _downloaded(str(source), revision)
@@ -48,8 +44,6 @@ def save_pretrained(
     G: Generator, folder: str | os.PathLike[str], run: str | os.PathLike[str] | None, D: Discriminator | None
 ) -> None:
     """See `Generator.save_pretrained`."""
-    from stylegan_fast.models.network_file import save_networks
-
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -57,7 +51,7 @@ def save_pretrained(
         raise UserError(f"{target}: cannot make this folder ({error.strerror})") from None
     if run is not None and not Path(run).is_dir():
         raise UserError(f"{run}: no such run directory")
-    save_networks(target / FILE, G_ema=G, D=D, lod=G.lod)
+    save_networks(target / GIVEN_AWAY, G_ema=G, D=D, lod=G.lod)
     with replacing(target / CARD) as file:
         file.write(model_card(G, None if run is None else Path(run)).encode())
 
@@ -148,7 +142,7 @@ def _downloaded(repository: str, revision: str | None) -> Path:
             f"{repository}: no such folder here; to download it: pip install 'stylegan_fast[hub]'"
         ) from None
     try:
-        return Path(huggingface_hub.hf_hub_download(repository, FILE, revision=revision))
+        return Path(huggingface_hub.hf_hub_download(repository, GIVEN_AWAY, revision=revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{repository}: {FILE} cannot be downloaded ({reason})") from None
+        raise UserError(f"{repository}: {GIVEN_AWAY} cannot be downloaded ({reason})") from None

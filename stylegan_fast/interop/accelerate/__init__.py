@@ -83,10 +83,8 @@ def _consider(name: str, module: nn.Module, report: Report) -> None:
         if isinstance(module, nn.InstanceNorm2d):
             keep("its forward was replaced by somebody else")
     elif kind is nn.InstanceNorm2d and module.track_running_stats:
-        # Measured: the statistics take longer than the norm.
-        keep(
-            "it keeps running statistics, which would cost a pass of their own in training and be used without us after"
-        )
+        # Measured at 2x64x64x64 in training: 3.5 ms against torch's 1.2; in evaluation it is no instance norm.
+        keep("it keeps running statistics, and their pass takes longer than the norm saves")
     elif kind is nn.InstanceNorm2d:
         replace(InstanceNorm2d, "instance norm")
     elif isinstance(module, nn.Sequential) and kind is nn.Sequential:
