@@ -130,7 +130,9 @@ MUTATIONS = {
     "last row of pixels missing": [("upfirdn2d_pixels.cuh", "row >= 0 && row < in_h;", "row >= 0 && row + 1 < in_h;")],
     "idle lanes of pixels write": [("upfirdn2d_pixels.cuh", "if (channel >= c) return;", "")],
     "band of pixels one row too long": [("upfirdn2d_pixels.cuh", "row < rows && out_x", "row <= rows && out_x")],
-    "waiting rows forgotten": [("upfirdn2d_pixels.cuh", "? sums[turn - 1][r][column][e] : A(0)", "? sums[0][r][column][e] : A(0)")],
+    "waiting rows forgotten": [
+        ("upfirdn2d_pixels.cuh", "? sums[turn - 1][r][column][e] : A(0)", "? sums[0][r][column][e] : A(0)")
+    ],
     "another filter taken for an outer product": [
         ("upfirdn2d_filter.cuh", "separable_ = separable_ &&", "separable_ = true ||")
     ],
