@@ -15,6 +15,13 @@ COMMANDS = {
     "generate": ("generate", "Draw images with a trained network."),
     "style-mixing": ("style_mixing", "Mix the styles of images on one sheet."),
     "dataset-tool": ("dataset_tool", "Make a ready ZIP of a folder of images."),
+    "figures": ("figures.__main__", "The paper's figures with a network of one's own."),
+    "video": ("video", "Moving pictures: latent walks, mixing, noise, time-lapse."),
+    "edit": ("edit", "More and less of one thing in the same images."),
+    "project": ("project", "The latent of a given picture."),
+    "calc-metrics": ("calc_metrics", "Measure a network: SWD, MS-SSIM, FID, path length, ..."),
+    "studio": ("studio", "Play with a network on a local web page."),
+    "report": ("report", "Make the page about a run anew."),
     "info": ("info", "Versions, backends and devices, for a bug report."),
 }
 

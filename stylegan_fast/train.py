@@ -11,6 +11,7 @@ from stylegan_fast.command import run
 # Spelled out here, so that --help and typing errors are answered without waiting for torch.
 CONFIGS = ("a", "b", "c", "d", "e", "f")
 OBJECTIVE_NAMES = ("nonsaturating", "saturating", "hinge", "least-squares", "wgan", "wgan-gp")
+AUGPIPES = ("bgc", "bg", "blit", "geom", "color")
 PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 
 
@@ -68,6 +69,23 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
     help="Half-life of the generator's average. [default: 10 or less]",
 )
 @click.option("--mixing-prob", type=click.FloatRange(0, 1), help="Probability of style mixing. [default: 0.9]")
+@click.option(
+    "--aug",
+    type=click.Choice(["noaug", "fixed", "ada"]),
+    help="Augment what D sees, for small data sets: not, at --aug-p, or adaptively. [default: noaug]",
+)
+@click.option("--aug-p", type=click.FloatRange(0, 1), help="Probability of each transform; of ada at its start: [0]")
+@click.option("--aug-target", type=click.FloatRange(-1, 1), help="ada: of the mean sign of D(real). [default: 0.6]")
+@click.option(
+    "--aug-kimg",
+    type=click.FloatRange(min=0, min_open=True),
+    help="ada: thousands of images in which p can go from 0 to 1. [default: 500]",
+)
+@click.option("--augpipe", type=click.Choice(AUGPIPES), help="Pixel blits, geometry, colour. [default: bgc, all]")
+@click.option(
+    "--freeze-d", type=click.IntRange(min=0), help="With weights: the first N layers of D do not learn. [default: 0]"
+)
+@click.option("--freeze-mapping", is_flag=True, default=None, help="With weights: the mapping network does not learn.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of every random number in the run. [default: 0]")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="[default: auto, what the device does well]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto, the fastest here]")
@@ -94,15 +112,21 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
     type=click.IntRange(min=1),
     help="Stop after so many steps in a row without finite gradients. [100]",
 )
+@click.option("--metrics", metavar="LIST", help="Measure snapshots: swd,msssim,fid50k, ... as calc_metrics does.")
+@click.option("--metrics-num", type=click.IntRange(min=1), help="Images for --metrics. [default: as published]")
+@click.option("--detector", metavar="FILE", help="TorchScript feature detector of fid50k, kid50k, is50k and pr50k.")
+@click.option("--trust-detector", is_flag=True, default=None, help="Run it though it is not known here: a program.")
+@click.option("--tensorboard", is_flag=True, help="Write event files for TensorBoard into the run's folder.")
 @click.option("--profile", is_flag=True, help="Write trace.json and profile.txt: where the time of a step goes.")
 @click.option(
     "--resume",
-    metavar="RUN|latest",
-    help="Go on with a run: its folder, or the latest in --outdir. It keeps its own settings; "
+    metavar="RUN|latest|NETWORK",
+    help="Begin a new run with the weights of a network file, of any resolution, channels and classes. Or go on with a "
+    "run: its folder, or the latest in --outdir; it keeps its own settings; "
     "--kimg, --snap, --tick, --keep, --device, --threads, --precision, --batch-gpu, --max-skipped, --cuda-graphs, "
-    "--cache-dir and a moved --data may be given anew.",
+    "--cache-dir, --metrics and its settings and a moved --data may be given anew.",
 )
-def main(outdir: str, resume: str | None, profile: bool, growing: str | None, **options: Any) -> int:
+def main(outdir: str, resume: str | None, profile: bool, tensorboard: bool, growing: str | None, **options: Any) -> int:
     """Train a StyleGAN: progressive growing, non-saturating loss with R1, style mixing.
 
     Several GPUs: torchrun --nproc_per_node 8 -m stylegan_fast.train ...
@@ -113,7 +137,7 @@ def main(outdir: str, resume: str | None, profile: bool, growing: str | None, **
     from stylegan_fast.training.start import train  # here, so that --help and typing errors are answered at once
 
     options["growing"] = None if growing is None else growing == "on"
-    return train(options, outdir, resume, profile)
+    return train(options, outdir, resume, profile, tensorboard)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def test_a_run_leaves_the_files_it_promises(whole_run: Path) -> None:
     names = {path.name for path in whole_run.iterdir()}
     assert names == {
         *("config.json", "log.txt", "stats.jsonl", "reals.png", "fakes_init.png", "fakes000000.png"),
-        *("network-000000.safetensors", "state.pt", "state.prev.pt"),
+        *("network-000000.safetensors", "state.pt", "state.prev.pt", "report.html", "curves.png", "progress.png"),
     }
     config = json.loads((whole_run / "config.json").read_text())
     assert (config["kimg"], config["resolution"], config["dataset"]["images"]) == (0.4, 16, 40)

@@ -104,6 +104,10 @@ class Dataset:
             pixels[place] = picture
         return pixels, self.labels([row for row, _ in found])
 
+    def identity(self) -> str:
+        """Changes whenever any picture, or the size or number of channels they are read with, may have changed."""
+        return f"{self._source.identity()}-{self.resolution}-{self.channels}"
+
     def close(self) -> None:
         """Lets go of files and of the cache."""
         if self._pool is not None:

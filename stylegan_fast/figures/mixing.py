@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from stylegan_fast.errors import UserError
 from stylegan_fast.figures.samples import SampleSettings, styles_of_seeds
@@ -17,7 +18,7 @@ from stylegan_fast.seeds import parse_ranges
 NAMED_LAYERS = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, 64)}
 
 
-def parse_styles(text: str, num_ws: int) -> list[int]:
+def parse_styles(text: str, num_ws: int, option: str = "--styles") -> list[int]:
     """Layers written as ``coarse``, ``middle``, ``fine`` or like ``0-3,6``, for a network of ``num_ws`` layers.
 
     Raises ``UserError`` where the network has no such layer.
@@ -28,13 +29,20 @@ def parse_styles(text: str, num_ws: int) -> list[int]:
         if not layers:
             resolution = 2 ** (num_ws // 2 + 1)
             raise UserError(
-                f"--styles {text}: those are the layers from {first} on, but a network of {resolution}x{resolution} "
+                f"{option} {text}: those are the layers from {first} on, but a network of {resolution}x{resolution} "
                 f"has only layers 0 to {num_ws - 1}"
             )
         return layers
     if any(ch.isalpha() for ch in text):
-        raise UserError(f"--styles {text!r}: write coarse, middle, fine, or layers like 0-3")
-    return sorted(set(parse_ranges(text, "--styles", largest=num_ws - 1)))
+        raise UserError(f"{option} {text!r}: write coarse, middle, fine, or layers like 0-3")
+    return sorted(set(parse_ranges(text, option, largest=num_ws - 1)))
+
+
+def mixed_styles(a: Tensor, b: Tensor, layers: Sequence[int]) -> Tensor:
+    """``[A, B, num_ws, w_dim]``: every ws of ``a [A, num_ws, w_dim]`` with its ``layers`` taken from every one of b."""
+    mixed = a[:, None].repeat(1, len(b), 1, 1)
+    mixed[:, :, list(layers)] = b[None, :, list(layers)]
+    return mixed
 
 
 @torch.no_grad()
@@ -53,8 +61,7 @@ def style_mixing_sheet(
     """
     rows = styles_of_seeds(G, row_seeds, settings)
     cols = styles_of_seeds(G, col_seeds, settings)
-    mixed = rows[:, None].repeat(1, len(col_seeds), 1, 1)
-    mixed[:, :, list(layers)] = cols[None, :, list(layers)]
+    mixed = mixed_styles(rows, cols, layers)
     all_ws = torch.cat([rows, cols, mixed.flatten(0, 1)])
     drawn = [
         image for part in all_ws.split(batch) for image in to_uint8(G.synthesis(part, noise_mode=settings.noise_mode))

@@ -40,16 +40,21 @@ def check_class(G: Generator, class_index: int | None) -> None:
         raise UserError(f"--class {class_index}: this network has the classes 0 to {G.c_dim - 1}")
 
 
+def class_conditions(G: Generator, seeds: Sequence[int], settings: SampleSettings) -> Tensor | None:
+    """One-hot classes ``[N, c_dim]`` on the network's device; None for a network without."""
+    if G.c_dim == 0:
+        return None
+    chosen = settings.class_index
+    classes = [class_of_seed(seed, G.c_dim) if chosen is None else chosen for seed in seeds]
+    return torch.nn.functional.one_hot(torch.tensor(classes), G.c_dim).to(G.mapping.w_avg.device, torch.float32)
+
+
 @torch.no_grad()
 def styles_of_seeds(G: Generator, seeds: Sequence[int], settings: SampleSettings) -> Tensor:
     """ws ``[N, num_ws, w_dim]`` on the network's device."""
     device = G.mapping.w_avg.device
     z = torch.from_numpy(np.stack([latent_of_seed(seed, G.z_dim) for seed in seeds])).to(device)
-    c = None
-    if G.c_dim > 0:
-        chosen = settings.class_index
-        classes = [class_of_seed(seed, G.c_dim) if chosen is None else chosen for seed in seeds]
-        c = torch.nn.functional.one_hot(torch.tensor(classes), G.c_dim).to(device, torch.float32)
+    c = class_conditions(G, seeds, settings)
     ws: Tensor = G.mapping(z, c, settings.truncation_psi, settings.truncation_cutoff)
     return ws
 

@@ -22,8 +22,13 @@ def to_uint8(images: Tensor) -> np.ndarray:
 
     A value that is not a number becomes 0, black.
     """
+    return quantize(images).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def quantize(images: Tensor) -> Tensor:
+    """The conversion of ``to_uint8``, left in place: uint8 ``[N, C, H, W]`` on the same device."""
     scaled = (images.detach().to(torch.float32) * 127.5 + 128).nan_to_num(nan=0.0).clamp(0, 255)
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return scaled.to(torch.uint8)
 
 
 def picture(pixels: np.ndarray) -> Image.Image:
@@ -34,10 +39,10 @@ def picture(pixels: np.ndarray) -> Image.Image:
     return Image.frombytes(_MODES[channels], (width, height), np.ascontiguousarray(pixels).tobytes())
 
 
-def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a PNG file that is either whole or not there."""
+def save_png(image: Image.Image, path: str | os.PathLike[str], dpi: int | None = None) -> None:
+    """Write a PNG file that is either whole or not there; ``dpi``: pixels an inch, for printers."""
     with replacing(path) as file:
-        image.save(file, format="PNG")
+        image.save(file, format="PNG", **({} if dpi is None else {"dpi": (dpi, dpi)}))
 
 
 def cell_size(resolution: int) -> int:

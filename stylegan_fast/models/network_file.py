@@ -135,14 +135,22 @@ def network_path(path: str | os.PathLike[str]) -> Path:
         UserError: there is no such file.
     """
     path = Path(path)
-    if path.is_file():
-        return path
+    return path if path.is_file() else network_paths(path)[-1]
+
+
+def network_paths(run: str | os.PathLike[str]) -> list[Path]:
+    """All ``network-*.safetensors`` of a run directory, the oldest first.
+
+    Raises:
+        UserError: there are none.
+    """
+    path = Path(run)
     if not path.is_dir():
         raise UserError(f"{path}: no such network file or run directory")
     numbered = [(int(match[1]), file) for file in path.iterdir() if (match := _NUMBERED.fullmatch(file.name))]
     if not numbered:
         raise UserError(f"{path}: the folder holds no network-*.safetensors; expected a run directory of train")
-    return max(numbered)[1]
+    return [file for _, file in sorted(numbered)]
 
 
 _NUMBERED = re.compile(r"network-(\d{1,18})\.safetensors")

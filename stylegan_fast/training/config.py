@@ -9,6 +9,7 @@ from typing import Any
 
 from stylegan_fast.errors import UserError
 from stylegan_fast.models.ladder import LADDER
+from stylegan_fast.training.augment_control import OFFICIAL_KIMG, TARGET
 from stylegan_fast.training.presets import faces_preset
 from stylegan_fast.training.schedule import Schedule
 
@@ -17,6 +18,7 @@ from stylegan_fast.training.schedule import Schedule
 CHANGEABLE = (
     "data", "kimg", "snap", "tick", "device", "threads", "cache_dir", "keep", "batch_gpu", "precision", "max_skipped",
     "cuda_graphs",
+    "metrics", "metrics_num", "detector", "trust_detector",
 )  # fmt: skip
 
 GP_WEIGHT = 10.0
@@ -53,6 +55,15 @@ class TrainConfig:
     channel_max: int = 512
     z_dim: int = 512
     map_depth: int = 8
+    aug: str = "noaug"  # "fixed" at aug_p, or "ada" from aug_p on
+    aug_p: float = 0.0
+    aug_target: float = TARGET
+    aug_kimg: float = OFFICIAL_KIMG  # in which p can go from 0 to 1
+    augpipe: str = "bgc"
+    weights: str | None = None  # the network file a run began with
+    start_resolution: int | None = None  # where growth begins; None: the official one
+    freeze_d: int = 0
+    freeze_mapping: bool = False
     seed: int = 0
     precision: str = "auto"
     device: str = "auto"
@@ -62,6 +73,10 @@ class TrainConfig:
     tick: float | None = None  # None: the official table, scaled
     keep: int | None = None  # None: all snapshots
     max_skipped: int = 100
+    metrics: str | None = None  # measured at snapshots
+    metrics_num: int | None = None  # images for them; None: as published
+    detector: str | None = None  # TorchScript file
+    trust_detector: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -76,6 +91,8 @@ def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfi
         device_type: "cpu", "cuda" or "mps", which the preset depends on.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    _check_augmentation(given)
+    _check_freezing(given)
     if given.get("data") and Path(given["data"]).exists():
         given["data"] = str(Path(given["data"]).resolve())  # a run may be resumed from another folder
     preset = {} if given.get("data") else faces_preset(device_type, given.get("resolution"))
@@ -114,19 +131,39 @@ def config_for_resume(saved: dict[str, Any], options: dict[str, Any]) -> TrainCo
     return dataclasses.replace(config, **{n: v for n, v in options.items() if v is not None and n in CHANGEABLE})
 
 
+def _check_freezing(given: dict[str, Any]) -> None:
+    """Raises ``UserError`` where what would be frozen has learned nothing."""
+    for name in ("freeze_d", "freeze_mapping"):
+        if given.get(name) and not given.get("weights"):
+            shown = "--freeze-mapping" if name == "freeze_mapping" else f"--freeze-d {given[name]}"
+            raise UserError(f"{shown}: untrained layers would stay as they are; give a network file with --resume")
+
+
+def _check_augmentation(given: dict[str, Any]) -> None:
+    """Raises ``UserError`` for options that say different things."""
+    kind = given.get("aug", "noaug")
+    if kind == "fixed" and "aug_p" not in given:
+        raise UserError("--aug fixed: give its strength with --aug-p, like --aug-p 0.3")
+    for name, kinds in (("aug_p", ("fixed", "ada")), ("aug_target", ("ada",)), ("aug_kimg", ("ada",))):
+        if name in given and kind not in kinds:
+            option = "--" + name.replace("_", "-")
+            raise UserError(f"{option} {given[name]}: without effect with --aug {kind}; add --aug {kinds[-1]}")
+
+
 def schedule_of(config: TrainConfig, resolution: int, num_ranks: int) -> Schedule:
     """The official schedule of the configuration, scaled to the run's length.
 
     Raises ``UserError`` for a batch that cannot be shared out among the ranks.
     """
     rung = LADDER[config.config]
+    start = config.start_resolution or rung.start_resolution
     schedule = Schedule(
         resolution,
         config.growth_kimg or config.kimg,
         num_ranks,
         config.batch,
         config.lr,
-        initial_resolution=rung.start_resolution if config.growing else resolution,
+        initial_resolution=start if config.growing else resolution,
         official_kimg=rung.kimg,
     )
     fewest = min(schedule.at(0).batch, schedule.at(round(config.kimg * 1000)).batch)

@@ -7,21 +7,12 @@ no other.
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-
-def keyed_seed(seed: int, *key: int | str) -> int:
-    """A 63-bit seed from ``seed`` and a key; equal keys give equal seeds on every machine."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in (seed, *key):
-        encoded = part.encode() if isinstance(part, str) else struct.pack("<q", part)
-        digest.update(struct.pack("<B", len(encoded)) + encoded)
-    return int.from_bytes(digest.digest(), "little") >> 1
+from stylegan_fast.seeds import keyed_seed
 
 
 @dataclass(frozen=True)

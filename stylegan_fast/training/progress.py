@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from stylegan_fast.durations import duration
 from stylegan_fast.training.schedule import Schedule
 
 try:
@@ -91,27 +92,16 @@ def memory_gb(device: torch.device) -> float:
         return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
 
 
-def duration(seconds: float) -> str:
-    """``5s``, ``3m20s``, ``2h05m``, ``4d07h``."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds}s"
-    if seconds < 3600:
-        return f"{seconds // 60}m{seconds % 60:02d}s"
-    if seconds < 86400:
-        return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
-    return f"{seconds // 86400}d{seconds % 86400 // 3600:02d}h"
-
-
 def tick_line(row: dict[str, float], total_kimg: float, seconds_left: float) -> str:
     """One tick in words, from its row of ``stats.jsonl``."""
     digits = 1 if total_kimg >= 10 else 3
     skipped = f"  skipped {row['skipped_steps']:.0f}" if row["skipped_steps"] else ""
+    augmented = f"  aug p {row['augment_p']:.3f}" if "augment_p" in row else ""
     return (
         f"tick {row['tick']:<4.0f} kimg {row['kimg']:.{digits}f}/{total_kimg:g}  lod {row['lod']:.2f}  "
         f"{row['resolution']:.0f}x{row['resolution']:.0f}  D {row['D_loss']:.3f}  G {row['G_loss']:.3f}  "
         f"R1 {row['R1']:.3f}  {row['images_per_second']:.1f} img/s  {row['seconds_per_kimg']:.2f} s/kimg  "
-        f"mem {row['memory_gb']:.1f} GB  data wait {100 * row['data_wait']:.0f}%{skipped}  "
+        f"mem {row['memory_gb']:.1f} GB  data wait {100 * row['data_wait']:.0f}%{augmented}{skipped}  "
         f"time {duration(row['seconds'])}  left {duration(seconds_left)}"
     )
 

@@ -6,7 +6,9 @@
         config.json                  the settings, for people and other programs (the state holds them too)
         log.txt                      what was printed
         stats.jsonl                  one JSON object a tick
+        metrics.jsonl                one a metric and snapshot (train --metrics, calc_metrics)
         reals.png fakes_init.png     the data, and what the untrained generator drew
+        report.html                  a page about the run; curves.png and progress.png, two of its pictures
         fakesNNNNNN.png              after NNNNNN thousand images; the same latents every time
         network-NNNNNN.safetensors   G_ema, G and D at that moment
         state.pt state.prev.pt       all that is needed to go on, and the one before it
@@ -37,6 +39,7 @@ class RunFolder:
         self.previous_state = path / "state.prev.pt"
         self._stats = path / "stats.jsonl"
         self._log = path / "log.txt"
+        self.metrics = path / "metrics.jsonl"
 
     def network(self, num_images: int) -> Path:
         return self.path / f"network-{num_images // 1000:06d}.safetensors"
@@ -79,19 +82,23 @@ class RunFolder:
             file.write(json.dumps(finite) + "\n")
 
     def cut_stats(self, num_images: int) -> None:
-        """Drop the ticks after ``num_images``, which will be written again, and a line cut short by a crash."""
-        if not self._stats.is_file():
-            return
-        kept = []
-        for line in self._stats.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and row.get("images", num_images + 1) <= num_images:
-                kept.append(line + "\n")
-        with replacing(self._stats) as file:
-            file.write("".join(kept).encode())
+        """Drop the ticks and metrics after ``num_images``, which will be written again, and lines cut short."""
+        for path in (self._stats, self.metrics):
+            if path.is_file():
+                _cut(path, num_images / 1000)
+
+
+def _cut(path: Path, kimg: float) -> None:
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("kimg"), int | float) and row["kimg"] <= kimg:
+            kept.append(line + "\n")
+    with replacing(path) as file:
+        file.write("".join(kept).encode())
 
 
 def check_outdir(outdir: str | Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,47 +11,68 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from tqdm import tqdm
 
 from stylegan_fast.data import Dataset, open_dataset
 from stylegan_fast.device import choose_device
 from stylegan_fast.distributed import ALONE, LostRank, Ranks, joined_ranks
 from stylegan_fast.errors import UserError
 from stylegan_fast.models import LADDER, Discriminator, Generator
+from stylegan_fast.training.augment_control import Augmentation, AugmentStrength
+from stylegan_fast.training.augment_transforms import AUGPIPES
 from stylegan_fast.training.checkpoint import load_state
 from stylegan_fast.training.config import TrainConfig, config_for_resume, config_from_options, schedule_of
+from stylegan_fast.training.data_messages import DataMessages
 from stylegan_fast.training.draws import keyed_seed
-from stylegan_fast.training.loop import Loop, Position, describe
+from stylegan_fast.training.loop import Loop
 from stylegan_fast.training.losses import OBJECTIVES
+from stylegan_fast.training.measure import Measure
 from stylegan_fast.training.observer import Observer
+from stylegan_fast.training.position import Position, describe
 from stylegan_fast.training.precision import Precision, choose_precision
 from stylegan_fast.training.profile import Profile
 from stylegan_fast.training.run_folder import RunFolder, check_outdir, create_run_folder, find_run_to_resume
 from stylegan_fast.training.trainer import Trainer
+from stylegan_fast.training.transfer import freeze_discriminator, freeze_mapping
+from stylegan_fast.training.warm_start import names_a_network, open_source, start_from
+from stylegan_fast.training.watching import Report, TensorBoard, check_tensorboard
 from stylegan_fast.version import __version__
 
 
-def train(options: dict[str, Any], outdir: str = "runs", resume: str | None = None, profile: bool = False) -> int:
+def train(
+    options: dict[str, Any],
+    outdir: str = "runs",
+    resume: str | None = None,
+    profile: bool = False,
+    tensorboard: bool = False,
+) -> int:
     """Train, and say where the results are. Under torchrun, one of the job's processes.
 
     Args:
         options: fields of ``TrainConfig``; None counts as not given.
         outdir: where run folders are made and looked for.
-        resume: None for a new run; "latest", a run folder, or the ``state.pt`` in one.
+        resume: None for a new run; "latest", a run folder, or the ``state.pt`` in one, to go on with it; a network file
+            for a new run that begins with its weights.
         profile: write a trace and a table of where the time goes.
+        tensorboard: write event files for TensorBoard.
 
     Returns the exit status: 0, or 128 plus the number of the signal that stopped it (after saving).
     Raises ``UserError`` for anything wrong with the options or the data, before a folder is made.
     """
     with joined_ranks() as ranks:
-        return _train(options, outdir, resume, profile, ranks)
+        return _train(options, outdir, resume, profile, tensorboard, ranks)
 
 
-def _train(options: dict[str, Any], outdir: str, resume: str | None, profile: bool, ranks: Ranks) -> int:
-    folder, state, note = _from_rank_0(ranks, lambda: _found_state(outdir, resume))
+def _train(
+    options: dict[str, Any], outdir: str, resume: str | None, profile: bool, tensorboard: bool, ranks: Ranks
+) -> int:
+    source = open_source(resume) if resume is not None and names_a_network(resume) else None
+    folder, state, note = _from_rank_0(ranks, lambda: _found_state(outdir, None if source else resume))
     if state is not None:
         config = config_for_resume(state["config"], options)
     else:
+        if source is not None:
+            given = {name: value for name, value in options.items() if value is not None}
+            options = {**source.adopted(), **given, "weights": str(source.path)}
         config = config_from_options(options, choose_device(options.get("device") or "auto").type)
     device = ranks.device(choose_device(config.device))
     precision = choose_precision(config.precision, device)
@@ -62,7 +82,9 @@ def _train(options: dict[str, Any], outdir: str, resume: str | None, profile: bo
         _from_rank_0(ranks, lambda: check_outdir(outdir))  # before minutes are spent on decoding
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    messages = _DataMessages(ranks.first)
+    if tensorboard:
+        check_tensorboard()
+    messages = DataMessages(ranks.first)
     dataset = open_dataset(
         config.data,
         resolution=config.resolution,
@@ -72,9 +94,12 @@ def _train(options: dict[str, Any], outdir: str, resume: str | None, profile: bo
     )
     try:
         config = replace(config, resolution=dataset.resolution)
+        if source is not None:
+            config = replace(config, start_resolution=min(source.resolution, dataset.resolution))
         schedule_of(config, dataset.resolution, ranks.count)  # what is wrong with the batch, before a folder is made
         trainer = build_trainer(config, dataset, device, precision, ranks)
-        observers = build_observers(config, trainer, profile)
+        observers = build_observers(config, trainer, dataset, profile, tensorboard)
+        weights = [] if source is None else start_from(source, trainer)
         position = Position()
         if state is not None:
             _compare_data(state["dataset"], dataset)
@@ -90,14 +115,28 @@ def _train(options: dict[str, Any], outdir: str, resume: str | None, profile: bo
             messages.keep_in(folder)
         run_folder = folder if ranks.first else None
         loop = Loop(config, run_folder, dataset, trainer, position, observers, ranks)
-        return _run(loop, folder, precision, _notes(state, note, position, ranks))
+        return _run(loop, folder, precision, [*weights, *_notes(state, note, position, ranks)])
     finally:
         dataset.close()
 
 
-def build_observers(config: TrainConfig, trainer: Trainer, profile: bool = False) -> list[Observer]:
-    """What watches a run, in the order in which it is told."""
-    return [Profile()] if profile else []
+def build_observers(
+    config: TrainConfig, trainer: Trainer, dataset: Dataset, profile: bool = False, tensorboard: bool = False
+) -> list[Observer]:
+    """What watches a run, in the order in which it is told: the page last, for it shows what the others found."""
+    observers: list[Observer] = []
+    if config.aug != "noaug":
+        target = config.aug_target if config.aug == "ada" else None
+        strength = AugmentStrength(config.aug_p, target, config.aug_kimg)
+        trainer.augment = augmentation = Augmentation(strength, AUGPIPES[config.augpipe])
+        observers.append(augmentation)
+    if profile:
+        observers.append(Profile())
+    if config.metrics is not None:
+        observers.append(Measure(config, dataset, trainer))
+    if tensorboard:
+        observers.append(TensorBoard())
+    return [*observers, Report()]
 
 
 def _found_state(outdir: str, resume: str | None) -> tuple[RunFolder | None, dict[str, Any] | None, str | None]:
@@ -123,29 +162,6 @@ def _from_rank_0(ranks: Ranks, do: Callable[[], Any]) -> Any:
     return result
 
 
-class _DataMessages:
-    """What the data set has to say: on stderr and, as soon as the run has a folder, in its log; on rank 0."""
-
-    def __init__(self, heard: bool) -> None:
-        self._heard = heard
-        self._early: list[str] = []
-        self._folder: RunFolder | None = None
-
-    def __call__(self, line: str) -> None:
-        if not self._heard:
-            return
-        tqdm.write(line, file=sys.stderr)  # above a progress bar, if there is one
-        if self._folder is None:
-            self._early.append(line)
-        else:
-            self._folder.log(line)
-
-    def keep_in(self, folder: RunFolder) -> None:
-        self._folder = folder
-        for line in self._early:
-            folder.log(line)
-
-
 def build_trainer(
     config: TrainConfig, dataset: Dataset, device: torch.device, precision: Precision, ranks: Ranks = ALONE
 ) -> Trainer:
@@ -164,6 +180,10 @@ def build_trainer(
     networks: list[Any] = [G, D, G_ema]
     for network in networks:  # channels_last: convolutions are faster so, by 1.7 to 2.3 times on the CPU
         network.to(device, memory_format=torch.channels_last)
+    if config.freeze_mapping:
+        freeze_mapping(G)
+    if config.freeze_d:
+        freeze_discriminator(D, config.freeze_d, config.start_resolution or dataset.resolution)
     return Trainer(
         G,
         D,
@@ -257,7 +277,7 @@ def _compare_data(before: dict[str, Any], dataset: Dataset) -> None:
         if now[name] != value:
             raise UserError(
                 f"--resume: the run was started on data with {name} {value}, but {dataset.name} has {now[name]}; "
-                "give the same data with --data"
+                "give the same data with --data, or, to begin anew with its weights, its network file with --resume"
             )
 
 

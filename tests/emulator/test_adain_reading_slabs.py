@@ -1,4 +1,4 @@
-"""adain's CUDA kernels of channels_last where they read through blur, in slabs of 4 channels a thread, in the emulator."""
+"""adain's CUDA kernels of channels_last where they read through blur: slabs of 4 channels a thread, in the emulator."""
 
 from pathlib import Path
 

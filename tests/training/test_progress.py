@@ -2,7 +2,8 @@
 
 import pytest
 
-from stylegan_fast.training.progress import TimeLeft, bar_text, duration, tick_line
+from stylegan_fast.durations import duration
+from stylegan_fast.training.progress import TimeLeft, bar_text, tick_line
 from stylegan_fast.training.schedule import Schedule
 
 
