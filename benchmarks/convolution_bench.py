@@ -19,6 +19,7 @@ from torch import Tensor
 
 from stylegan_fast.command import run
 from stylegan_fast.device import choose_device
+from stylegan_fast.errors import UserError
 from stylegan_fast.models import convolution as forms
 from stylegan_fast.models.growth import channels_at
 from stylegan_fast.models.rgb import FeaturesOfImage, ImageOfFeatures
@@ -55,6 +56,8 @@ FORMS: list[Form] = [
     ("from RGB", "1x1", conv2d, lambda w: w),
     ("from RGB", "product", FeaturesOfImage.apply, lambda w: w.flatten(1).t()),
 ]
+
+LAYERS = tuple(dict.fromkeys(form[0] for form in FORMS))
 
 
 def _shapes(layer: str, resolution: int, batch: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -110,10 +113,14 @@ def _row(form: Form, resolution: int, batch: int, dtype: torch.dtype, device: to
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--dtype", "dtype_name", type=click.Choice(list(DTYPES)), default="bf16", show_default=True)
 @click.option("--resolutions", default="64,128,256,512,1024", show_default=True)
+@click.option("--layers", default=",".join(LAYERS), show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--json", "json_path", metavar="PATH", help="Write the rows here.")
-def main(device: str, dtype_name: str, resolutions: str, batch: int, json_path: str | None) -> None:
+def main(device: str, dtype_name: str, resolutions: str, layers: str, batch: int, json_path: str | None) -> None:
     json_file = None if json_path is None else output_file("--json", json_path)
+    chosen = layers.split(",")
+    if unknown := [layer for layer in chosen if layer not in LAYERS]:
+        raise UserError(f"--layers: {unknown[0]!r} is unknown; choose from {','.join(LAYERS)}")
     sizes = numbers("--resolutions", resolutions, 8, 1024)
     place = choose_device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
@@ -121,7 +128,7 @@ def main(device: str, dtype_name: str, resolutions: str, batch: int, json_path: 
     click.echo(f"{dtype_name}, batch {batch}, on {common['chip']}, torch {common['torch']}; ms")
     click.echo(f"{'':<10}{'':<12}{'':<16}{'forward':>10}{'d input':>10}{'d weight':>10}")
     rows = []
-    for layer in dict.fromkeys(form[0] for form in FORMS):
+    for layer in chosen:
         for resolution in sizes:
             for form in (form for form in FORMS if form[0] == layer):
                 row = common | _row(form, resolution, batch, DTYPES[dtype_name], place)

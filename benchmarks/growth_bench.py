@@ -21,6 +21,7 @@ from harness.timing import Effort, measure
 
 from stylegan_fast.command import run
 from stylegan_fast.device import choose_device
+from stylegan_fast.errors import UserError
 from stylegan_fast.memory import keep_freed_memory
 from stylegan_fast.models import Generator
 
@@ -33,6 +34,7 @@ EFFORT = Effort(rounds=5, seconds=20.0)
 @click.option("--resolution", type=click.Choice([str(8 << s) for s in range(8)]), default="1024", show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Of the times.")
 @click.option("--batches", default="1,2,4,8,16", show_default=True, help="Of the memory, at full resolution.")
+@click.option("--memory", type=click.Choice(["default", "kept"]), default="kept", show_default=True)
 @click.option("--json", "json_path", metavar="PATH", help="Write the rows here.")
 @click.option("--plot", "plot_path", metavar="PATH", help="Draw them here, .png, .svg or .pdf (needs matplotlib).")
 def main(
@@ -41,16 +43,18 @@ def main(
     resolution: str,
     batch: int,
     batches: str,
+    memory: str,
     json_path: str | None,
     plot_path: str | None,
 ) -> None:
     json_file = None if json_path is None else output_file("--json", json_path)
     plot_file = None if plot_path is None else picture_file("--plot", plot_path)
     counts, full = numbers("--batches", batches, 1, 1024), int(resolution)
-    kept = "kept" if keep_freed_memory() else "default"
+    if memory == "kept" and not keep_freed_memory():
+        raise UserError("--memory kept: only the C library of GNU/Linux can be told to")
     place = choose_device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
-    common = common_columns("growth", place, kept) | {"dtype": dtype_name}
+    common = common_columns("growth", place, memory) | {"dtype": dtype_name}
     click.echo(f"growth on {common['chip']}, {common['threads']} threads, torch {common['torch']}, {dtype_name}")
     grown = _generator(full, dtype_name, place)
     rows: list[Row] = []
@@ -96,4 +100,4 @@ def _without_gradients(call: Callable[[], object]) -> Callable[[], object]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, keep_memory=False)  # that is --memory

@@ -57,6 +57,36 @@ def test_a_quick_run_writes_rows_that_name_everything(tmp_path: Path, capsys: py
     assert "ours fp32, as trained" in capsys.readouterr().out
 
 
+@needs_extension
+def test_every_form_of_a_convolution_gets_a_row(tmp_path: Path) -> None:
+    out = tmp_path / "rows.json"
+    options = ["--device", "cpu", "--dtype", "fp32", "--resolutions", "8", "--batch", "1", "--layers", "to RGB"]
+    bench = importlib.import_module("convolution_bench")
+    assert exit_status(bench.main, [*options, "--json", str(out)]) == 0
+    rows = json.loads(out.read_text())
+    assert [row["form"] for row in rows] == ["1x1", "product"]
+    assert all(row[column] > 0 for row in rows for column in ("ms", "ms_dx", "ms_dw"))
+
+
+def test_a_layer_nobody_has_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = importlib.import_module("convolution_bench")
+    assert exit_status(bench.main, ["--device", "cpu", "--layers", "4x4"]) == 2
+    expect_one_line(capsys, "--layers: '4x4' is unknown; choose from 3x3,up,down")
+
+
+@needs_extension
+def test_growth_is_measured_and_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out, picture = tmp_path / "rows.json", tmp_path / "growth.png"
+    options = ["--device", "cpu", "--resolution", "8", "--batch", "1", "--batches", "1,2", "--memory", "default"]
+    bench = importlib.import_module("growth_bench")
+    assert exit_status(bench.main, [*options, "--json", str(out), "--plot", str(picture)]) == 0
+    rows = json.loads(out.read_text())
+    assert [row["provider"] for row in rows if row["part"] == "time"] == ["grown so far", "of this size"]
+    assert [row["batch"] for row in rows if row["part"] == "memory"] == [1, 2]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_projection_is_the_schedule_priced_row_by_row() -> None:
     bench = importlib.import_module("training_bench")
     sizes = (8, 16, 32, 64, 128, 256, 512, 1024)
