@@ -42,7 +42,7 @@ MUTATIONS = {
         ("adain_slab_split.cuh", "(pixels - mine + step() - 1) / step()", "(pixels - mine) / step()")
     ],
     "slab's slices in reverse off by one": [
-        ("adain_slab_split.cuh", "int(grid_.splits) - 1 - split_", "int(grid_.splits) - split_")
+        ("adain_slab_split.cuh", "reverse ? splits_ - 1 - split_", "reverse ? splits_ - split_")
     ],
     "slab's idle lanes write": [("adain_slab_split.cuh", "int(threadIdx.x) < columns() && slab()", "slab()")],
     "slab team's barrier deleted": [
@@ -114,8 +114,25 @@ MUTATIONS = {
         ("adain_reading_resident_backward.cuh", "dt_sums(i + 1, j, below);", "dt_sums(h_, j, below);")
     ],
     "pixel right of a pack left out": [
-        ("adain_reading_resident_backward.cuh", "? dt_.read(first + width / 4).element[0]", "? 0.0f")
+        ("adain_reading_resident_backward.cuh", "? dt_.read(first + width / 4)[0]", "? 0.0f")
     ],
+    "slab's neighbour past the row": [("adain_reading_slab.cuh", "has_right_ ? row.right[k] : A(0)", "row.right[k]")],
+    "slab's row past the image": [
+        ("adain_reading_slab.cuh", "sums[k] = inside ? sum : A(0);", "sums[k] = inside || i > 0 ? sum : A(0);")
+    ],
+    "slab's rows of another part": [
+        ("adain_reading_slab.cuh", "+ part()) * grid_.rows;", "+ part()) * grid_.rows + part();")
+    ],
+    "slab's last columns missing": [("adain_reading_slab.cuh", "j() < int(Walk::op_.w)", "j() + 1 < int(Walk::op_.w)")],
+    "slab tile's barrier deleted": [("adain_reading_slab_backward.cuh", "      __syncthreads();\n", "")],
+    "slab tile's turns not taken": [("adain_reading_slab_backward.cuh", "turn ^= 1;", "")],
+    "slab tile's own columns alone": [
+        ("adain_reading_slab_backward.cuh", "has ? Quad::of(dt) : Quad{}", "has && counts ? Quad::of(dt) : Quad{}")
+    ],
+    "slab tile's columns counted twice": [
+        ("adain_reading_slab_backward.cuh", "counts = writes && i >= top", "counts = in_image && i >= top")
+    ],
+    "slab's phases without zeros": [("adain_reading_slab_backward.cuh", "if (j == 0) zero_column(-1);", "")],
     "tail off by one": [("bias_act.cuh", "left = op.size - first,", "left = op.size - first - 1,")],
     "written past the end": [("vec.cuh", "if (i < count) p[i]", "if (i <= count) p[i]")],
     "written past the plane": [
@@ -162,6 +179,7 @@ OP_OF = {
         ),
         "adain_reading",
     ),
+    **dict.fromkeys(("adain_reading_slab.cuh", "adain_reading_slab_backward.cuh"), "reading_slabs"),
     **dict.fromkeys(("adain_slab_split.cuh", "adain_slab_teams.cuh", "adain_slab_resident.cuh"), "slabs"),
     "adain_merge.cuh": "adain",
     "adain_vector_split.cuh": "vectors",

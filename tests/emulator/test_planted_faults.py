@@ -134,6 +134,15 @@ def slabs(program: Path) -> None:
         check_backward(program, p, F32, True, device=device)
 
 
+def reading_slabs(program: Path) -> None:
+    """channels_last with vectors, through blur: parts below one another, tiles with columns beside them, several rows of
+    pieces."""
+    for shape, way in (((2, 12, 18, 6), "both"), ((1, 16, 10, 132), "blur"), ((1, 4, 66, 262), "both")):
+        p = make(shape, F32, "all", way=way)
+        check_forward(program, p, F32, True)
+        check_backward(program, p, F32, True)
+
+
 def bias_act(program: Path) -> None:
     """The general tier; planes in slices, by a few lanes and by one, and rows, all with their sums."""
     check_bias_act(program, F32, "lrelu", 1030)
@@ -173,9 +182,10 @@ def vectors(program: Path) -> None:
         check_backward(program, p, F32, False, device=NO_CLUSTERS)
 
 
-CHECKS = {"adain": adain, "adain_reading": adain_reading, "slabs": slabs, "vectors": vectors}
+CHECKS = {"adain": adain, "adain_reading": adain_reading, "slabs": slabs, "reading_slabs": reading_slabs}
+CHECKS |= {"vectors": vectors}
 CHECKS |= {"bias_act": bias_act, "upfirdn2d": upfirdn2d}
-BUILT_FROM = {"slabs": "adain", "vectors": "adain"}
+BUILT_FROM = {"slabs": "adain", "vectors": "adain", "reading_slabs": "adain_reading"}
 
 
 @pytest.mark.parametrize(
