@@ -13,7 +13,7 @@ SMALL_GRID = [
         "(vector_split_threads, grid.splits,",
         "(vector_split_threads, std::min<int64_t>(grid.splits, 1),",
     ),
-    ("upfirdn2d.cu", "enough_threads = int64_t(1) << 17", "enough_threads = 1"),
+    ("upfirdn2d.cu", "enough_threads = int64_t(1) << 16", "enough_threads = 1"),
     ("bias_act.cu", "enough_threads = int64_t(1) << 18", "enough_threads = 64"),
 ]
 
