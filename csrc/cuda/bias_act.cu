@@ -112,10 +112,12 @@ Status backward_of_vectors(const char* entry, const BiasActBackward& p, Tier tie
 
 }  // namespace
 
-Status bias_act_forward(const BiasActForward& p, void* stream) {
+Status bias_act_forward(const BiasActForward& given, void* stream) {
   const char* entry = "bias_act_forward";
-  const Status checked = check(p);
-  if (checked != Status::ok || p.op.size == 0) return checked;
+  const Status checked = check(given);
+  if (checked != Status::ok || given.op.size == 0) return checked;
+  BiasActForward p = given;
+  if (!p.op.b) p.op.bias_step = p.op.bias_size = 1;
   const Tier tier = tier_of(p.op, {p.x, p.y});
   return with_dtype(entry, p.op.dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -144,6 +146,12 @@ Status bias_act_backward(const BiasActBackward& p, void* stream) {
   if (checked != Status::ok || p.op.size == 0) return checked;
   if (p.db_partials && bias_act_backward_partials(p) == 0)
     return fail(Status::unsupported, "%s: this call has no partial sums for db", entry);
+  if (p.op.act == Activation::linear && p.op.clamp < 0) {
+    // dx = gain * dy, the op itself without a bias.
+    BiasActForward scaled{p.op, p.dy, p.dx};
+    scaled.op.b = nullptr;
+    return bias_act_forward(scaled, stream);
+  }
   const Tier tier = tier_of(p.op, {p.dy, p.y, p.dx});
   return with_dtype(entry, p.op.dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -152,12 +160,6 @@ Status bias_act_backward(const BiasActBackward& p, void* stream) {
         return backward_of_vectors<T, Activation::relu>(entry, p, tier, stream);
       if (tier != Tier::general && p.op.act == Activation::lrelu)
         return backward_of_vectors<T, Activation::lrelu>(entry, p, tier, stream);
-      if (tier != Tier::general && p.op.clamp < 0) {
-        // Linear: dx = gain * dy, the op itself without a bias.
-        BiasActForward scaled{p.op, p.dy, p.dx};
-        scaled.op.b = nullptr;
-        return forward_of_vectors<T>(entry, scaled, Tier::plane, stream);
-      }
     }
     return launch(entry, bias_act_backward_kernel<T>, general_shape<T>(p.op), stream, p,
                   aligned16({p.dy, p.x, p.y, p.dx}));

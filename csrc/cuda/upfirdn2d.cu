@@ -52,9 +52,10 @@ bool strips_of(const UpFirDn2d& p, StripGrid& grid) {
 
 // A line of the cache.
 constexpr int64_t slab_bytes = 128;
-// Rows of a band: the more, the fewer are read twice (3 taps: 2 rows a band); but as many threads as fill the largest
-// devices twice (132 multiprocessors with 512 each), and never fewer rows than an upsampling makes at a time.
-constexpr int64_t most_rows = 16, fewest_rows = 2, enough_threads = int64_t(1) << 17;
+// Rows of a band: the more, the fewer are read and filtered twice (3 taps: 2 rows a band); but with 512 threads on each
+// of the largest devices' multiprocessors (132), which keep twice the bytes on their way that the memory needs; and never
+// fewer rows than an upsampling makes at a time.
+constexpr int64_t most_rows = 16, fewest_rows = 2, enough_threads = int64_t(1) << 16;
 
 // Whether channels_last images can be counted so; how they are cut then.
 bool pixels_of(const UpFirDn2d& p, int64_t pack, int64_t pack_bytes, int64_t columns, PixelGrid& grid) {

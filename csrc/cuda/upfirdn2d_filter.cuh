@@ -16,21 +16,24 @@ class Filter {
 
   __device__ __forceinline__ explicit Filter(const UpFirDn2d& p)
       : values_(static_cast<const A*>(p.filter)), reversed_(!p.flip_filter), gain_(A(p.gain)) {
-    const A corner = at(0, 0);
+    A value[taps][taps];
+#pragma unroll
+    for (int tap = 0; tap < taps * taps; ++tap) value[tap / taps][tap % taps] = at(tap / taps, tap % taps);
+    const A corner = value[0][0], scale = nearly_divided(gain_, corner);
+    separable_ = fabs(corner) >= A(0x1p-40);  // no product below loses its digits to underflow
 #pragma unroll
     for (int i = 0; i < taps; ++i) {
-      down[i] = at(i, 0);
-      across[i] = at(0, i) * (gain_ / corner);
+      down[i] = value[i][0];
+      across[i] = value[0][i] * scale;
     }
-    separable_ = fabs(corner) >= A(0x1p-40);  // no product below loses its digits to underflow
 #pragma unroll
     for (int i = 1; i < taps; ++i) {
 #pragma unroll
       for (int j = 1; j < taps; ++j) {
         // The roundings of an outer product, and of a division by its sum, are some units in the last place. False
-        // where anything is NaN or Inf.
-        const A whole = at(i, j) * corner, product = at(i, 0) * at(0, j);
-        separable_ = separable_ && fabs(whole - product) <= A(0x1p-21) * fmin(fabs(whole), fabs(product));
+        // where anything is NaN or Inf. (Not &&, which would load one tap after the other.)
+        const A whole = value[i][j] * corner, product = value[i][0] * value[0][j];
+        separable_ &= fabs(whole - product) <= A(0x1p-21) * fmin(fabs(whole), fabs(product));
       }
     }
   }

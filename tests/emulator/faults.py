@@ -13,7 +13,7 @@ SMALL_GRID = [
         "(vector_split_threads, grid.splits,",
         "(vector_split_threads, std::min<int64_t>(grid.splits, 1),",
     ),
-    ("upfirdn2d.cu", "enough_threads = int64_t(1) << 17", "enough_threads = 1"),
+    ("upfirdn2d.cu", "enough_threads = int64_t(1) << 16", "enough_threads = 1"),
     ("bias_act.cu", "enough_threads = int64_t(1) << 18", "enough_threads = 64"),
 ]
 
@@ -150,9 +150,7 @@ MUTATIONS = {
     "waiting rows forgotten": [
         ("upfirdn2d_pixels.cuh", "? sums[turn - 1][r][column][e] : A(0)", "? sums[0][r][column][e] : A(0)")
     ],
-    "another filter taken for an outer product": [
-        ("upfirdn2d_filter.cuh", "separable_ = separable_ &&", "separable_ = true ||")
-    ],
+    "another filter taken for an outer product": [("upfirdn2d_filter.cuh", "separable_ &= fabs", "separable_ |= fabs")],
     "quotient one too small": [("divide.cuh", "/ divisor + 1)", "/ divisor)")],
     "sums of rows read too early": [("bias_act_vectors.cuh", "= sums[i];\n  __syncthreads();", "= sums[i];")],
     "last pixel's sums missing": [
