@@ -15,11 +15,12 @@ from .version import __version__ as __version__
 if TYPE_CHECKING:
     from . import layers as layers
     from . import ops as ops
+    from .interop.accelerate import accelerate as accelerate
+    from .interop.networks import load_discriminator as load_discriminator
+    from .interop.networks import load_generator as load_generator
     from .memory import keep_freed_memory as keep_freed_memory
     from .models.discriminator import Discriminator as Discriminator
     from .models.generator import Generator as Generator
-    from .models.network_file import load_discriminator as load_discriminator
-    from .models.network_file import load_generator as load_generator
     from .ops.adain import adain as adain
     from .ops.bias_act import bias_act as bias_act
     from .ops.library import use_backend as use_backend
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "layers": ".layers",
     "ops": ".ops",
+    "accelerate": ".interop.accelerate",
     "Discriminator": ".models.discriminator",
     "Generator": ".models.generator",
     "keep_freed_memory": ".memory",
-    "load_discriminator": ".models.network_file",
-    "load_generator": ".models.network_file",
+    "load_discriminator": ".interop.networks",
+    "load_generator": ".interop.networks",
     "adain": ".ops",
     "bias_act": ".ops",
     "philox_normal": ".ops",

@@ -22,6 +22,8 @@ COMMANDS = {
     "calc-metrics": ("calc_metrics", "Measure a network: SWD, MS-SSIM, FID, path length, ..."),
     "studio": ("studio", "Play with a network on a local web page."),
     "report": ("report", "Make the page about a run anew."),
+    "convert": ("convert", "Make a network file of an official pickle or a port's checkpoint."),
+    "export": ("export", "A generator as ONNX or as a PyTorch exported program."),
     "info": ("info", "Versions, backends and devices, for a bug report."),
 }
 

@@ -53,7 +53,7 @@ def main(
     from stylegan_fast.distributed import joined_ranks
     from stylegan_fast.figures.samples import SampleSettings, check_class, draw_seeds
     from stylegan_fast.figures.sheet import cell_size, image_sheet, picture, save_png
-    from stylegan_fast.models import load_generator
+    from stylegan_fast.interop.networks import load_generator
 
     with joined_ranks() as ranks:
         G = load_generator(network, device=ranks.device(choose_device(device)))

@@ -45,7 +45,7 @@ def main(
     from stylegan_fast.figures.mixing import parse_styles, style_mixing_sheet
     from stylegan_fast.figures.samples import SampleSettings, check_class
     from stylegan_fast.figures.sheet import save_png
-    from stylegan_fast.models import load_generator
+    from stylegan_fast.interop.networks import load_generator
 
     G = load_generator(network, device=choose_device(device))
     check_class(G, class_index)

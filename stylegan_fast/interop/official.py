@@ -85,7 +85,7 @@ def generator_state_dict(
             continue
         ours = _generator_name(name, img_resolution)
         tensor = _to_our_layout(name, value)
-        up = re.search(r"/(\d+)x\d+/Conv0_up/weight$", name)
+        up = re.search(r"/(\d{1,5})x\d+/Conv0_up/weight$", name)
         if up and (fused_scale is True or (fused_scale == "auto" and int(up[1]) >= FUSED_UP_RESOLUTION)):
             tensor = tensor.flip(2, 3)
         tensors[ours] = tensor.contiguous()
@@ -171,32 +171,32 @@ def _generator_name(name: str, img_resolution: int) -> str:
         return "mapping.w_avg"
     if name == "G_mapping/LabelConcat/weight":
         return "mapping.embedding"
-    if match := re.fullmatch(r"G_mapping/Dense(\d+)/(weight|bias)", name):
+    if match := re.fullmatch(r"G_mapping/Dense(\d{1,3})/(weight|bias)", name):
         return f"mapping.fc{match[1]}.{match[2]}"
-    if match := re.fullmatch(r"G_synthesis/noise(\d+)", name):
+    if match := re.fullmatch(r"G_synthesis/noise(\d{1,3})", name):
         layer = int(match[1])
         return f"synthesis.b{4 << (layer // 2)}.layer{layer % 2}.noise_const"
-    if match := re.fullmatch(r"G_synthesis/ToRGB_lod(\d+)/(weight|bias)", name):
+    if match := re.fullmatch(r"G_synthesis/ToRGB_lod(\d{1,3})/(weight|bias)", name):
         return f"synthesis.b{img_resolution >> int(match[1])}.to_rgb.{match[2]}"
     if name == "G_synthesis/4x4/Const/const":
         return "synthesis.b4.const"
-    match = re.fullmatch(r"G_synthesis/(\d+)x\1/(Const|Conv|Conv0_up|Conv1)/(\w+|\w+/\w+)", name)
+    match = re.fullmatch(r"G_synthesis/(\d{1,5})x\1/(Const|Conv|Conv0_up|Conv1)/(\w+|\w+/\w+)", name)
     if match and (match[1] == "4") == (match[2] in ("Const", "Conv")):
         layer_name = f"synthesis.b{match[1]}.{_LAYER_OF[match[2]]}"
         if match[3] in _EPILOGUE:
             return f"{layer_name}.{_EPILOGUE[match[3]]}"
         if match[3] == "weight" and match[2] != "Const":
             return f"{layer_name}.conv.weight"
-    raise UserError(f"official generator: no variable is named {name!r}")
+    raise UserError(f"official generator: no variable is named {name!r:.80}")
 
 
 def _discriminator_name(name: str, img_resolution: int) -> str:
-    if match := re.fullmatch(r"FromRGB_lod(\d+)/(weight|bias)", name):
+    if match := re.fullmatch(r"FromRGB_lod(\d{1,3})/(weight|bias)", name):
         return f"b{img_resolution >> int(match[1])}.from_rgb.{match[2]}"
-    match = re.fullmatch(r"(\d+)x\1/(Conv|Conv0|Conv1_down|Dense0|Dense1)/(weight|bias)", name)
+    match = re.fullmatch(r"(\d{1,5})x\1/(Conv|Conv0|Conv1_down|Dense0|Dense1)/(weight|bias)", name)
     if match and (match[1] == "4") == (match[2] in ("Conv", "Dense0", "Dense1")):
         return f"b{match[1]}.{_DISCRIMINATOR_LAYER_OF[match[2]]}.{match[3]}"
-    raise UserError(f"official discriminator: no variable is named {name!r}")
+    raise UserError(f"official discriminator: no variable is named {name!r:.80}")
 
 
 def _to_our_layout(name: str, value: np.ndarray) -> Tensor:

@@ -54,22 +54,23 @@ class Conv3x3(EqualConv2d):
 
 
 class UpConv2d(EqualConv2d):
-    """Nearest-neighbour x2, 3x3 convolution; no bias: ``conv(up(x))``.
+    """Nearest-neighbour x2, 3x3 convolution: ``conv(up(x))``.
 
     The blur that follows an up-convolution in StyleGAN is part of the epilogue: ``LayerEpilogue(..., blur=True)``. So
-    is the interleaving of phases, where they are made instead.
+    are the bias, which comes after it, and the interleaving of phases, where they are made instead. With ``bias=True``
+    there is a bias before the blur.
 
     Shapes: x ``[N, in_channels, H, W]`` -> y ``[N, out_channels, 2H, 2W]``, not blurred.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, bias=False, gain=math.sqrt(2))
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = False) -> None:
+        super().__init__(in_channels, out_channels, 3, bias=bias, gain=math.sqrt(2))
 
     def convolve(self, x: Tensor) -> Tensor:
         return conv_transpose2d(x, self.used_weight(x.dtype, transposed_weight), stride=2, padding=1)
 
     def is_best_in_phases(self, x: Tensor) -> bool:
-        return _is_for_tensor_cores(x) and 2 * x.shape[2] >= _PHASES_FROM
+        return self.bias is None and _is_for_tensor_cores(x) and 2 * x.shape[2] >= _PHASES_FROM
 
     def phases(self, x: Tensor) -> Tensor:
         """y as `stylegan_fast.ops.subpixel` takes it: ``[N, 4 * out_channels, H + 1, W + 1]``."""
@@ -133,8 +134,8 @@ def transposed_weight(weight: Tensor) -> Tensor:
     """Of an up-convolution as one transposed convolution, ``[O, I, 3, 3]`` to ``[I, O, 4, 4]``: 16 multiplications per
     input pixel instead of 36, no enlarged tensor."""
     # A transposed convolution turns the kernel by 180 degrees, so it is turned before.
-    sums = functional.avg_pool2d(weight.flip(2, 3), 2, stride=1, padding=1, divisor_override=1)
-    return sums.transpose(0, 1)
+    # And a mean times 4, which is exact, is a sum: exporters do not know the pooling that sums.
+    return (4 * functional.avg_pool2d(weight.flip(2, 3), 2, stride=1, padding=1)).transpose(0, 1)
 
 
 def phases_weight(weight: Tensor) -> Tensor:

@@ -18,11 +18,20 @@ SQRT2 = math.sqrt(2)
 class DiscriminatorBlock(nn.Module):
     """One resolution: a 3x3 convolution, then one that halves the resolution; `from_rgb` lets images in here."""
 
-    def __init__(self, channels: int, out_channels: int, img_channels: int, blur: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        img_channels: int,
+        blur: bool,
+        from_rgb_activation: str,
+        widen_first: bool,
+    ) -> None:
         super().__init__()
-        self.from_rgb = FromRGB(img_channels, channels)
-        self.conv0 = Conv3x3(channels, channels, activation="lrelu")
-        self.conv1 = DownConv2d(channels, out_channels, blur)
+        between = out_channels if widen_first else channels
+        self.from_rgb = FromRGB(img_channels, channels, from_rgb_activation)
+        self.conv0 = Conv3x3(channels, between, activation="lrelu")
+        self.conv1 = DownConv2d(between, out_channels, blur)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv1(self.conv0(x))
@@ -31,9 +40,17 @@ class DiscriminatorBlock(nn.Module):
 class DiscriminatorEpilogue(nn.Module):
     """The 4x4 block: minibatch standard deviation, a 3x3 convolution, two fully connected layers."""
 
-    def __init__(self, channels: int, hidden: int, outputs: int, img_channels: int, mbstd_group_size: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        outputs: int,
+        img_channels: int,
+        mbstd_group_size: int,
+        from_rgb_activation: str,
+    ) -> None:
         super().__init__()
-        self.from_rgb = FromRGB(img_channels, channels)
+        self.from_rgb = FromRGB(img_channels, channels, from_rgb_activation)
         self.conv = DeviationConv2d(channels, mbstd_group_size)
         self.fc = EqualLinear(channels * 16, hidden, gain=SQRT2, activation="lrelu")
         self.out = EqualLinear(hidden, outputs)
@@ -58,6 +75,9 @@ class Discriminator(nn.Module):
         channel_base, channel_max: as in `Generator`.
         mbstd_group_size: see `MinibatchStdDev`.
         blur: low-pass filter before each halving ("bilinear"); without, as in the progressive GAN.
+        from_rgb_linear: no leaky ReLU after the layers that let images in, as in some ports.
+        widen_first: the first convolution of a resolution, not the second, has the feature maps of the next, as in some
+            ports.
 
     Attributes:
         lod: the level of detail used where none is given; 0 (full resolution) unless set or saved mid-growth.
@@ -77,6 +97,8 @@ class Discriminator(nn.Module):
         channel_max: int = 512,
         mbstd_group_size: int = 4,
         blur: bool = True,
+        from_rgb_linear: bool = False,
+        widen_first: bool = False,
     ) -> None:
         super().__init__()
         check_image_shape("Discriminator", img_resolution, img_channels)
@@ -92,7 +114,10 @@ class Discriminator(nn.Module):
             "c_dim": c_dim,
             **sizes,
             "blur": blur,
+            **({"from_rgb_linear": True} if from_rgb_linear else {}),
+            **({"widen_first": True} if widen_first else {}),
         }
+        from_rgb_activation = "linear" if from_rgb_linear else "lrelu"
         self.img_resolution = img_resolution
         self.img_channels = img_channels
         self.c_dim = c_dim
@@ -103,13 +128,15 @@ class Discriminator(nn.Module):
             resolution = 2**stage
             channels = channels_at(resolution, channel_base, channel_max)
             out_channels = channels_at(resolution // 2, channel_base, channel_max)
-            self.add_module(f"b{resolution}", DiscriminatorBlock(channels, out_channels, img_channels, blur))
+            block = DiscriminatorBlock(channels, out_channels, img_channels, blur, from_rgb_activation, widen_first)
+            self.add_module(f"b{resolution}", block)
         self.b4 = DiscriminatorEpilogue(
             channels_at(4, channel_base, channel_max),
             channels_at(2, channel_base, channel_max),
             max(c_dim, 1),
             img_channels,
             mbstd_group_size,
+            from_rgb_activation,
         )
 
     def forward(self, img: Tensor, c: Tensor | None = None, lod: Lod | None = None) -> Tensor:

@@ -1,8 +1,9 @@
 """The generator: mapping and synthesis together."""
 
 import copy
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,9 @@ from stylegan_fast.models.captured import CapturedPictures, tf32_set_to
 from stylegan_fast.models.growth import Lod, check_image_shape, num_layers_at
 from stylegan_fast.models.mapping import MappingNetwork
 from stylegan_fast.models.synthesis import SynthesisNetwork
+
+if TYPE_CHECKING:
+    from stylegan_fast.models.discriminator import Discriminator
 
 
 class Generator(nn.Module):
@@ -30,6 +34,10 @@ class Generator(nn.Module):
         w_avg_beta: share of `mapping.w_avg` that each update keeps.
         blur, styles, const_input, noise: what sets the paper's configurations A to F apart, see `SynthesisNetwork` and
             `LADDER`; all True is StyleGAN (F).
+        norm_eps: added to the variance in the instance norm. Ports of StyleGAN often have torch's 1e-5.
+        bias_before_blur: up-convolutions have a bias before their blur besides that after it, as in some ports: the two
+            differ where the blur meets the border.
+        shared_noise: both layers of a resolution get the same random noise, as in some ports.
 
     Attributes:
         z_dim, w_dim, c_dim, num_ws, img_resolution, img_channels: as above; `num_ws` style layers, two per resolution.
@@ -57,6 +65,9 @@ class Generator(nn.Module):
         styles: bool = True,
         const_input: bool = True,
         noise: bool = True,
+        norm_eps: float = 1e-8,
+        bias_before_blur: bool = False,
+        shared_noise: bool = False,
     ) -> None:
         super().__init__()
         check_image_shape("Generator", img_resolution, img_channels)
@@ -77,7 +88,14 @@ class Generator(nn.Module):
             raise ValueError(f"Generator: c_dim is {c_dim}, expected 0 (no classes) or more")
         if not 0 <= w_avg_beta <= 1:
             raise ValueError(f"Generator: w_avg_beta is {w_avg_beta}, expected 0 to 1")
+        if not 0 < norm_eps < 1:
+            raise ValueError(f"Generator: norm_eps is {norm_eps}, expected above 0 and below 1")
         ladder = {"blur": blur, "styles": styles, "const_input": const_input, "noise": noise}
+        switches: dict[str, Any] = {
+            "norm_eps": norm_eps,
+            "bias_before_blur": bias_before_blur,
+            "shared_noise": shared_noise,
+        }
         self.init_kwargs: dict[str, Any] = {
             "img_resolution": img_resolution,
             "img_channels": img_channels,
@@ -85,6 +103,8 @@ class Generator(nn.Module):
             **sizes,
             "w_avg_beta": w_avg_beta,
             **ladder,
+            # Where they are as in the paper they are not mentioned, so that files go on reading in older versions.
+            **{name: value for name, value in switches.items() if value not in (1e-8, False)},
         }
         self._graphs: CapturedPictures | None = None
         self._allow_tf32: bool | None = None
@@ -95,7 +115,9 @@ class Generator(nn.Module):
         self.c_dim = c_dim
         self.num_ws = num_layers_at(img_resolution)
         self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, mapping_layers, mapping_width, w_avg_beta)
-        self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, channel_base, channel_max, **ladder)
+        self.synthesis = SynthesisNetwork(
+            w_dim, img_resolution, img_channels, channel_base, channel_max, **ladder, **switches
+        )
 
     def optimize_for_inference(
         self, dtype: torch.dtype = torch.float32, *, cuda_graphs: bool = False, allow_tf32: bool | None = None
@@ -124,6 +146,47 @@ class Generator(nn.Module):
         fast._graphs = CapturedPictures(fast) if cuda_graphs else None
         fast._allow_tf32 = allow_tf32
         return fast
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike[str], *, revision: str | None = None, device: str | torch.device = "cpu"
+    ) -> "Generator":
+        """A generator somebody saved with `save_pretrained`, ready to draw; see `load_generator`.
+
+        Args:
+            source: a folder with ``model.safetensors``, a run directory or a network file; else a repository of the
+                Hugging Face Hub, ``"owner/name"``, which is downloaded (extra ``hub``). Files hold numbers only.
+            revision: of the repository: branch, tag or commit.
+            device: where to put it.
+
+        Raises:
+            UserError: there is no such thing, or it is not a network of ours.
+        """
+        from stylegan_fast.models.pretrained import load_pretrained
+
+        return load_pretrained(source, revision, device)
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        run: str | os.PathLike[str] | None = None,
+        D: "Discriminator | None" = None,
+    ) -> None:
+        """Writes the generator as a folder to give away: ``model.safetensors`` and a model card, ``README.md``.
+
+        Args:
+            folder: made where it is not there.
+            run: the directory of the run it comes from, for the card: data, settings, images seen, metrics.
+            D: a discriminator to keep with it.
+
+        Raises:
+            UserError: the folder cannot be made, or there is no such run.
+            OSError: a file cannot be written.
+        """
+        from stylegan_fast.models.pretrained import save_pretrained
+
+        save_pretrained(self, folder, run, D)
 
     @property
     def lod(self) -> float:

@@ -15,7 +15,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from stylegan_fast.models.generator import Generator
 FORMAT = "stylegan_fast.network"
 VERSION = "1"
 GENERATORS = ("G_ema", "G")
+GIVEN_AWAY = "model.safetensors"  # in a folder that `Generator.save_pretrained` writes
 
 _FLOATING = {"F64", "F32", "F16", "BF16"}
 # Larger than any network in use; keeps a made-up configuration from looping for hours over layers that hold nothing.
@@ -129,7 +130,8 @@ def network_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def network_path(path: str | os.PathLike[str]) -> Path:
-    """The network file meant by a path: itself, or the latest ``network-*.safetensors`` of a run directory.
+    """The network file meant by a path: itself, ``model.safetensors`` of a folder made to give away, or the latest
+    ``network-*.safetensors`` of a run directory.
 
     Raises:
         UserError: there is no such file.
@@ -147,6 +149,8 @@ def network_paths(run: str | os.PathLike[str]) -> list[Path]:
     path = Path(run)
     if not path.is_dir():
         raise UserError(f"{path}: no such network file or run directory")
+    if (path / GIVEN_AWAY).is_file():
+        return path / GIVEN_AWAY
     numbered = [(int(match[1]), file) for file in path.iterdir() if (match := _NUMBERED.fullmatch(file.name))]
     if not numbered:
         raise UserError(f"{path}: the folder holds no network-*.safetensors; expected a run directory of train")
@@ -168,7 +172,7 @@ def _sync_folder(folder: Path) -> None:
 def _load(
     path: str | os.PathLike[str], prefix: str, kind: str, network_class: type[nn.Module], device: str | torch.device
 ) -> nn.Module:
-    target = _checked_device(device)
+    target = checked_device(device)
     file = network_path(path)
     with _opened(file) as content:
         config = _config(file, content)
@@ -182,7 +186,7 @@ def _load(
     return network.eval().requires_grad_(False).to(target)
 
 
-def _checked_device(device: str | torch.device) -> torch.device:
+def checked_device(device: str | torch.device) -> torch.device:
     try:
         target = torch.device(device)
         torch.empty(0, device=target)
@@ -231,37 +235,66 @@ def _matching_network(
     file: Path, content: Any, prefix: str, kwargs: dict[str, Any] | None, network_class: type[nn.Module]
 ) -> nn.Module:
     """Builds the network, once the file is seen to hold exactly the tensors it will have."""
-    found = {name for name in content.keys() if name.startswith(f"{prefix}.")}  # noqa: SIM118 (not a dict)
-    if kwargs is None or not found:
+    names = [name for name in content.keys() if name.startswith(f"{prefix}.")]  # noqa: SIM118 (not a dict)
+    if kwargs is None or not names:
         raise UserError(f"{file}: the file does not contain {prefix}")
-    _check_kwargs(file, prefix, kwargs, network_class)
+    found = {name.removeprefix(f"{prefix}."): content.get_slice(name) for name in names}
+    for name, stored in found.items():
+        if stored.get_dtype() not in _FLOATING:
+            full = f"{prefix}.{name}"
+            raise UserError(f"{file}: tensor {full!r:.80} is {stored.get_dtype()}, expected floating point")
+    shapes = {name: stored.get_shape() for name, stored in found.items()}
+    return build_network(file, prefix, network_class, kwargs, shapes)
+
+
+def build_network(
+    source: str | os.PathLike[str],
+    label: str,
+    network_class: type[nn.Module],
+    kwargs: Mapping[str, Any],
+    shapes: Mapping[str, Sequence[int]],
+) -> nn.Module:
+    """Builds a network for tensors that are there: nothing is reserved before the shapes are seen to be exactly its.
+
+    Args:
+        source: the file, for messages.
+        label: which network of the file, for messages.
+        network_class: `Generator` or `Discriminator`.
+        kwargs: its arguments, from a stranger.
+        shapes: of the tensors at hand, by name in the state dict.
+
+    Raises:
+        UserError: an argument is unknown or out of range, or the network has other tensors.
+    """
+    _check_kwargs(source, label, kwargs, network_class)
     try:
         with torch.device("meta"):
             expected: dict[str, Tensor] = network_class(**kwargs).state_dict()
     except ValueError as error:
-        raise UserError(f"{file}: {error}") from None
-    named = {f"{prefix}.{name}": tensor for name, tensor in expected.items()}
-    if different := sorted(found.symmetric_difference(named)):
-        kind = "lacks" if different[0] in named else "has the unknown"
-        raise UserError(f"{file}: {kind} tensor {different[0]!r:.80} ({len(different)} names differ)")
-    for name, tensor in named.items():
-        stored = content.get_slice(name)
-        if stored.get_shape() != list(tensor.shape) or stored.get_dtype() not in _FLOATING:
+        raise UserError(f"{source}: {error}") from None
+    if different := sorted(shapes.keys() ^ expected.keys()):
+        kind = "lacks" if different[0] in expected else "has the unknown"
+        raise UserError(f"{source}: {kind} tensor {f'{label}.{different[0]}'!r:.80} ({len(different)} names differ)")
+    for name, tensor in expected.items():
+        if list(shapes[name]) != list(tensor.shape):
             raise UserError(
-                f"{file}: tensor {name!r} is {stored.get_dtype()} {stored.get_shape()}, expected "
-                f"floating point {list(tensor.shape)}"
+                f"{source}: tensor {f'{label}.{name}'!r} has shape {list(shapes[name])}, expected {list(tensor.shape)}"
             )
     # Random numbers for the initial weights, replaced at once, must not disturb the caller's.
     with torch.random.fork_rng(devices=[]):
         return network_class(**kwargs)
 
 
-def _check_kwargs(file: Path, prefix: str, kwargs: dict[str, Any], network_class: type[nn.Module]) -> None:
+def _check_kwargs(
+    file: str | os.PathLike[str], prefix: str, kwargs: Mapping[str, Any], network_class: type[nn.Module]
+) -> None:
     parameters = inspect.signature(network_class.__init__).parameters
     for name, value in kwargs.items():
         if name not in parameters or name == "self":
             raise UserError(f"{file}: unknown setting {name!r:.60} for {prefix}; a newer version may have written it")
-        if name == "w_avg_beta":
+        if isinstance(parameters[name].default, bool):
+            valid = isinstance(value, bool)
+        elif name in ("w_avg_beta", "norm_eps"):
             valid = isinstance(value, int | float) and not isinstance(value, bool)
         elif isinstance(parameters[name].default, bool):
             valid = isinstance(value, bool)

@@ -43,10 +43,10 @@ class ToRGB(EqualConv2d):
 
 
 class FromRGB(EqualConv2d):
-    """Images ``[N, img_channels, H, W]`` to features ``[N, channels, H, W]``, with leaky ReLU, see `EqualConv2d`."""
+    """Images ``[N, img_channels, H, W]`` to features ``[N, channels, H, W]``, see `EqualConv2d`; gain sqrt(2)."""
 
-    def __init__(self, img_channels: int, channels: int) -> None:
-        super().__init__(img_channels, channels, 1, gain=math.sqrt(2), activation="lrelu")
+    def __init__(self, img_channels: int, channels: int, activation: str = "lrelu") -> None:
+        super().__init__(img_channels, channels, 1, gain=math.sqrt(2), activation=activation)
 
     def convolve(self, x: Tensor) -> Tensor:
         if not _is_product(x):

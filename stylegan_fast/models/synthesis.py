@@ -18,18 +18,20 @@ NOISE_MODES = ("random", "const", "none")
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What sets the paper's configurations apart (Table 1); see `SynthesisNetwork`."""
+    """What sets the paper's configurations (Table 1) and some ports apart; see `SynthesisNetwork`."""
 
     blur: bool = True
     styles: bool = True
     const_input: bool = True
     noise: bool = True
+    norm_eps: float = 1e-8
+    bias_before_blur: bool = False
 
     def epilogue(self, channels: int, w_dim: int, after_up: bool) -> nn.Module:
         """What follows a convolution."""
         blur = self.blur and after_up
         if self.styles:
-            return LayerEpilogue(channels, w_dim, use_noise=self.noise, blur=blur)
+            return LayerEpilogue(channels, w_dim, eps=self.norm_eps, use_noise=self.noise, blur=blur)
         return PixelNormEpilogue(channels, blur)
 
 
@@ -104,7 +106,7 @@ class SynthesisBlock(nn.Module):
         if starts and not ingredients.const_input:
             # The progressive GAN's gain: a dense layer of 16 pixels is a 4x4 convolution of its one input pixel.
             self.dense = EqualLinear(w_dim, channels * 16, bias=False, gain=math.sqrt(2) / 4)
-        up = None if starts else UpConv2d(in_channels, channels)
+        up = None if starts else UpConv2d(in_channels, channels, ingredients.bias_before_blur)
         conv = Conv3x3(channels, channels, bias=False)
         self.layer0 = SynthesisLayer(up, channels, w_dim, resolution, ingredients)
         self.layer1 = SynthesisLayer(conv, channels, w_dim, resolution, ingredients)
@@ -141,6 +143,7 @@ class SynthesisNetwork(nn.Module):
         styles: instance norm and style after each layer; without, the progressive GAN's pixel norm.
         const_input: begin with a learned constant; without, with a fully connected layer of the first w.
         noise: add noise after each convolution. Only with `styles`.
+        norm_eps, bias_before_blur, shared_noise: see `Generator`.
 
     Attributes:
         dtype: of the features and images; None, as it is at first, is that of ws.
@@ -160,12 +163,16 @@ class SynthesisNetwork(nn.Module):
         styles: bool = True,
         const_input: bool = True,
         noise: bool = True,
+        norm_eps: float = 1e-8,
+        bias_before_blur: bool = False,
+        shared_noise: bool = False,
     ) -> None:
         super().__init__()
         if not styles and (const_input or noise):
             raise ValueError("synthesis: styles is False, expected const_input and noise to be False as well")
-        ingredients = Ingredients(blur, styles, const_input, noise)
+        ingredients = Ingredients(blur, styles, const_input, noise, norm_eps, bias_before_blur)
         self.w_dim = w_dim
+        self.shared_noise = shared_noise
         self.img_resolution = img_resolution
         self.img_channels = img_channels
         self.num_ws = 2 * int(math.log2(img_resolution)) - 2
@@ -237,7 +244,8 @@ class SynthesisNetwork(nn.Module):
             block = self.block(4 << stage)
             if amount is not None and block.resolution == resolution:
                 coarser = self.block(resolution // 2).to_rgb(x)
-            x = block(x, styles, noise_mode, seeds[2 * stage : 2 * stage + 2])
+            second = 2 * stage if self.shared_noise else 2 * stage + 1
+            x = block(x, styles, noise_mode, (seeds[2 * stage], seeds[second]))
         image = block.to_rgb(x)
         if amount is not None and coarser is not None:
             image = fade(image, self.up(coarser), amount)

@@ -167,7 +167,8 @@ def check_arguments(
     n, c, h, w = plane_shape(x, formula.phases)
     for name, parameter in (("scale", scale), ("shift", shift)):
         check_parameter("adain", name, parameter, x)
-        if parameter is not None and parameter.shape != (c,) and parameter.shape != (n, c):
+        # Not compared with a shape of another length: in an exported program that would keep N from being C.
+        if parameter is not None and parameter.shape != ((n, c) if parameter.ndim == 2 else (c,)):
             raise wrong_value("adain", name, parameter, f"[N, C] = [{n}, {c}] or [C] = [{c}]")
     for name, parameter in (("noise_strength", noise_strength), ("bias", bias)):
         check_parameter("adain", name, parameter, x)

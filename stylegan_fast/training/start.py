@@ -167,11 +167,11 @@ def build_trainer(
 ) -> Trainer:
     """Freshly initialised networks for this data; the same ones for the same seed."""
     rung = LADDER[config.config]
-    widths = {"channel_base": config.channel_base, "channel_max": config.channel_max}
-    shape = {"img_channels": dataset.channels, "c_dim": dataset.label_dim, **widths}
+    widths: dict[str, Any] = {"channel_base": config.channel_base, "channel_max": config.channel_max}
+    shape: dict[str, Any] = {"img_channels": dataset.channels, "c_dim": dataset.label_dim, **widths}
     # Without a mapping network w is z itself, with an embedding of the class beside it where there are classes.
     w_dim = config.z_dim * 2 if config.map_depth == 0 and dataset.label_dim else config.z_dim
-    latents = {"z_dim": config.z_dim, "w_dim": w_dim, "mapping_layers": config.map_depth}
+    latents: dict[str, Any] = {"z_dim": config.z_dim, "w_dim": w_dim, "mapping_layers": config.map_depth}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(config.seed, "networks"))
         settings = {**latents, **shape, **rung.generator_settings()}

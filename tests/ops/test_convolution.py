@@ -111,3 +111,18 @@ def _of_the_penalty(x: Tensor, leaf: Tensor) -> Tensor:
     (dx,) = torch.autograd.grad(y.sin().sum(), x, create_graph=True)
     (gradient,) = torch.autograd.grad(dx.square().sum(), leaf)
     return gradient
+
+
+def test_a_gradient_of_images_alone_computes_none_of_weights(everywhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a gradient penalty asks for it: the weights need gradients, but later."""
+    asked = []
+    computed = convolution._backward
+
+    def spy(*arguments: object) -> Tensor:
+        asked.append(arguments[-1])
+        return computed(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(convolution, "_backward", spy)
+    x, weight = drawn(1, 2, 4, 4).requires_grad_(), drawn(2, 2, 3, 3).requires_grad_()
+    torch.autograd.grad(conv2d(x, weight, padding=1).square().sum(), x, create_graph=True)
+    assert asked == [0]

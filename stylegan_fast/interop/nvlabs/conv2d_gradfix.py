@@ -1,0 +1,75 @@
+"""Convolutions with the surface of ``torch_utils.ops.conv2d_gradfix``.
+
+PyTorch's own convolutions have had derivatives of any order, without needless weight gradients, since 1.11; what is
+left to do is `no_weight_gradients`. `enabled` may be set, as the projects do, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+enabled = False
+weight_gradients_disabled = False
+
+_Size = int | tuple[int, int] | list[int]
+
+
+@contextlib.contextmanager
+def no_weight_gradients(disable: bool = True) -> Iterator[None]:
+    """Backward passes inside give the weights of these convolutions no gradient."""
+    global weight_gradients_disabled
+    before = weight_gradients_disabled
+    weight_gradients_disabled = before or disable
+    try:
+        yield
+    finally:
+        weight_gradients_disabled = before
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _Size = 1,
+    padding: _Size = 0,
+    dilation: _Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """`torch.nn.functional.conv2d`."""
+    return functional.conv2d(input, _gated(weight), bias, stride, padding, dilation, groups)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _Size = 1,
+    padding: _Size = 0,
+    output_padding: _Size = 0,
+    groups: int = 1,
+    dilation: _Size = 1,
+) -> Tensor:
+    """`torch.nn.functional.conv_transpose2d`."""
+    return functional.conv_transpose2d(input, _gated(weight), bias, stride, padding, output_padding, groups, dilation)
+
+
+def _gated(weight: Tensor) -> Tensor:
+    return _Gate.apply(weight) if weight.requires_grad and torch.is_grad_enabled() else weight
+
+
+class _Gate(torch.autograd.Function):
+    """The tensor itself, and its gradient unless `weight_gradients_disabled` when that is computed."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        return weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor | None:
+        return None if weight_gradients_disabled else gradient
