@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylegan_fast.ops import library
 from stylegan_fast.ops.bias_act import bias_act
 from stylegan_fast.ops.convolution import conv2d
 
@@ -64,18 +65,18 @@ class _Equalized(nn.Module):
         return self.weight * self.weight_scale
 
     def used_weight(self, dtype: torch.dtype, compose: Composition = as_it_is) -> Tensor:
-        """The scaled weight in the form and dtype in which it is computed with, ``compose(scaled_weight()).to(dtype)``;
-        worked out once for each of them after `keep_weights`.
+        """The scaled weight in the form and dtype in which it is computed with, ``compose(scaled_weight()).to(dtype)``
+        but for rounding; worked out once for each of them after `keep_weights`.
 
         Args:
-            compose: a function of a module, not made anew for each call.
+            compose: a linear function, of a module, not made anew for each call.
         """
         if self._kept is None:
-            return compose(self.scaled_weight()).to(dtype)
+            return _scaled(compose(self.weight), self.weight_scale, dtype)
         if (compose, dtype) in self._kept:
             return self._kept[compose, dtype]
         with torch.inference_mode(False), torch.no_grad():
-            weight = compose(self.scaled_weight()).to(dtype)
+            weight = _scaled(compose(self.weight), self.weight_scale, dtype)
             if weight.ndim == 4:  # a convolution with such a weight makes channels_last of whatever comes
                 weight = weight.contiguous(memory_format=torch.channels_last)
         if not torch.compiler.is_compiling():
@@ -91,6 +92,27 @@ class _Equalized(nn.Module):
         if self._kept is not None:  # on another device they are worked out again
             self._kept = {}
         return super()._apply(fn, recurse)
+
+
+def _scaled(weight: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    """``(weight * scale).to(dtype)``."""
+    if weight.dtype == dtype or not library.is_eager(weight):
+        return (weight * scale).to(dtype)
+    scaled: Tensor = _ScaledCast.apply(weight, scale, dtype)
+    return scaled
+
+
+class _ScaledCast(torch.autograd.Function):
+    """The same in one pass, and so is its gradient; in a training step all weights go this way, and back."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+        ctx.scale, ctx.dtype = scale, weight.dtype
+        return torch.mul(weight, scale, out=torch.empty_like(weight, dtype=dtype))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _ScaledCast.apply(gradient, ctx.scale, ctx.dtype), None, None
 
 
 class EqualLinear(_Equalized):

@@ -51,7 +51,9 @@ class FromRGB(EqualConv2d):
     def convolve(self, x: Tensor) -> Tensor:
         if not _is_product(x):
             return super().convolve(x)
-        features: Tensor = FeaturesOfImage.apply(x, self.used_weight(x.dtype).flatten(1).t())
+        # Rows of 3 numbers are none that matrix products are made for: planes, and a matrix with rows of channels.
+        matrix = self.used_weight(x.dtype).flatten(1).t().contiguous()
+        features: Tensor = FeaturesOfImage.apply(x.contiguous(), matrix)
         return features
 
 
@@ -74,7 +76,7 @@ class ImageOfFeatures(torch.autograd.Function):
 
 
 class FeaturesOfImage(torch.autograd.Function):
-    """The adjoint of `ImageOfFeatures`: ``features[n, c] = sum_k image[n, k] * matrix[k, c]``."""
+    """The adjoint of `ImageOfFeatures`: ``features[n, c] = sum_k image[n, k] * matrix[k, c]``, in the same layouts."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, matrix: Tensor) -> Tensor:

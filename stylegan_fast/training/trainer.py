@@ -218,10 +218,16 @@ class Trainer:
 
     def _generate(self, inputs: GeneratorInputs, lod: Lod) -> tuple[Tensor, Tensor]:
         """Images as G makes them in training, untruncated, mixed; and the w ``[N, w_dim]`` that w_avg follows."""
-        ws = self.G.mapping(inputs.z, inputs.c)
-        w = ws[:, 0].detach().to(self.G.mapping.w_avg.dtype)
-        if inputs.mixing is not None:
-            ws = mix_styles(ws, self.G.mapping(inputs.mixing.z2, inputs.c), inputs.mixing.cutoff)
+        if inputs.mixing is None:
+            ws = self.G.mapping(inputs.z, inputs.c)
+            w = ws[:, 0]
+        else:  # both latents of a sample in one pass
+            c = None if inputs.c is None else inputs.c.repeat(2, 1)
+            unmixed = self.G.mapping(torch.cat([inputs.z, inputs.mixing.z2]), c)
+            w = unmixed[: len(inputs.z), 0]
+            first, second = unmixed.chunk(2)
+            ws = mix_styles(first, second, inputs.mixing.cutoff)
+        w = w.detach().to(self.G.mapping.w_avg.dtype)
         images: Tensor = self.G.synthesis(
             ws,
             lod=lod,
