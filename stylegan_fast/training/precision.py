@@ -41,7 +41,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     """The precision of that name; "auto" is what the device does well.
 
     auto: bf16 on GPUs with bf16 units (compute capability 8.0 and up), fp16 on those with fp16 ones only (7.0 and 7.5),
-    else fp32. bf16 on CPUs with bf16 arithmetic: on a core of an AMD EPYC with AVX-512 a step at 32x32 is 0.94, 1.35, 1.65
+    else fp32. bf16 on CPUs with bf16 arithmetic: a step at 32x32 on a core of an AMD EPYC is 0.94, 1.35, 1.65
     and 1.9 times as fast as in fp32 at up to 8, 32, 64 and 128 channels. fp32 on others.
 
     Raises ``UserError`` where a precision asked for by name cannot be had.
