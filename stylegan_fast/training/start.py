@@ -71,7 +71,8 @@ def _train(options: dict[str, Any], outdir: str, resume: str | None, profile: bo
         report=messages,
     )
     try:
-        config = replace(config, resolution=dataset.resolution)
+        # What "auto" came to stays with the run, wherever it goes on.
+        config = replace(config, resolution=dataset.resolution, precision=precision.name)
         schedule_of(config, dataset.resolution, ranks.count)  # what is wrong with the batch, before a folder is made
         trainer = build_trainer(config, dataset, device, precision, ranks)
         observers = build_observers(config, trainer, profile)
