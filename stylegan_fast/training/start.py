@@ -93,7 +93,8 @@ def _train(
         report=messages,
     )
     try:
-        config = replace(config, resolution=dataset.resolution)
+        # What "auto" came to stays with the run, wherever it goes on.
+        config = replace(config, resolution=dataset.resolution, precision=precision.name)
         if source is not None:
             config = replace(config, start_resolution=min(source.resolution, dataset.resolution))
         schedule_of(config, dataset.resolution, ranks.count)  # what is wrong with the batch, before a folder is made
