@@ -13,12 +13,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """While entered, the first SIGINT or SIGTERM only sets ``requested``; a second one acts as it did before.
 
+    Under torchrun (``launched``) a second one is nothing new: its agent sends SIGTERM to processes that had the
+    terminal's SIGINT already, and SIGKILL to those that take too long.
+
     Python lets only the main thread handle signals; elsewhere nothing is changed.
     """
 
-    def __init__(self, notice: str | None) -> None:
+    def __init__(self, notice: str | None, launched: bool = False) -> None:
         self.requested: int | None = None  # the signal's number
         self._notice = notice
+        self._launched = launched
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -33,9 +37,12 @@ class Interruption:
         self._restore()
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = number
-        self._restore()
-        if self._notice is not None:
+        again = self.requested is not None
+        if not again:
+            self.requested = number
+        if not self._launched:
+            self._restore()
+        if self._notice is not None and not again:
             print(self._notice, flush=True)
 
     def _restore(self) -> None:

@@ -80,6 +80,7 @@ def test_a_killed_rank_ends_the_job_with_a_message_and_one_process_goes_on_from_
     assert images[-1] >= kimg * 1000
 
 
+@pytest.mark.slow
 def test_a_run_of_one_process_goes_on_with_two(tmp_path: Path) -> None:
     options = f"{TINY} --kimg 0.05 --tick 0.02"
     assert call("train", f"{options} --cache-dir {tmp_path}/cache --outdir {tmp_path}") == 0
@@ -115,7 +116,8 @@ def test_generate_shares_the_seeds_out_and_draws_the_same_pictures(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_torchrun_ends_its_job_when_a_process_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["a process is killed", "Ctrl-C"])
+def test_torchrun_ends_its_job_with_a_state_to_go_on_from(how: str, tmp_path: Path) -> None:
     run = tmp_path / "00000-faces_40-16"
     options = f"{TINY} --kimg 100 --tick 0.02 --snap 1 --device cpu --cache-dir {tmp_path}/cache --outdir {tmp_path}"
     torchrun = "-m torch.distributed.run --standalone --nproc_per_node 2 -m stylegan_fast.train"
@@ -126,18 +128,24 @@ def test_torchrun_ends_its_job_when_a_process_is_killed(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
+        start_new_session=True,
     )
     end = time.monotonic() + 300
     while not (run / "state.pt").exists():
         assert time.monotonic() < end
         assert job.poll() is None, job.communicate()
         time.sleep(0.05)
-    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
-    os.kill(int(children[1]), signal.SIGKILL)
-    ((status, _, err),) = finish([job], timeout=120)
+    if how == "Ctrl-C":
+        os.killpg(job.pid, signal.SIGINT)  # as a terminal does: to the agent and to every process
+        ((status, out, _),) = finish([job], timeout=120)
+        assert "saved. To continue:" in out
+    else:
+        children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+        os.kill(int(children[1]), signal.SIGKILL)
+        ((status, _, err),) = finish([job], timeout=120)
+        assert "another process of the job was lost" in err
+        assert "--resume" in err
     assert status != 0
-    assert "another process of the job was lost" in err
-    assert "--resume" in err
     assert call("train", f"--resume {run} --kimg {rows(run)[-1]['kimg'] + 0.02} --device cpu") == 0
 
 
