@@ -19,7 +19,13 @@ from stylegan_fast.command import run
     help="fid50k,kid50k,is50k,pr50k,swd,msssim,ppl_zfull,ppl_zend,ppl_wfull,ppl_wend,ls, or some of them.",
 )
 @click.option("--data", metavar="PATH", help="The real images: folder, ZIP, faces or faces:N. [default: the run's]")
-@click.option("--num", type=click.IntRange(min=1), help="Images (pairs) to draw. [default: as published, by metric]")
+@click.option(
+    "--num",
+    "--images",  # torchrun takes --num for an abbreviation of an option of its own
+    "num",
+    type=click.IntRange(min=1),
+    help="Images (pairs) to draw; under torchrun write --images. [default: as published, by metric]",
+)
 @click.option("--detector", metavar="FILE", help="TorchScript feature detector of fid50k, kid50k, is50k and pr50k.")
 @click.option("--pr-detector", metavar="FILE", help="Another one for pr50k, as published VGG16. [default: --detector]")
 @click.option("--lpips", metavar="FILE", help="TorchScript VGG16-LPIPS of ppl_*.")

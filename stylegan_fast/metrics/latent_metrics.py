@@ -97,7 +97,14 @@ class LinearSeparability:
             score, each = separability(stores[space].rows(), logits, options.drawing.seed)
             results[f"ls_{space}"] = score
             entropies[space] = dict(zip(names, each, strict=True))
-        return {"results": results, "entropies": entropies, "images": count, "kept": KEPT, **about}
+        return {
+            "results": results,
+            "entropies": entropies,
+            "images": count,
+            "kept": KEPT,
+            "truncation_psi": 1.0,
+            **about,
+        }
 
 
 def _classifier(G: Generator, options: MetricOptions) -> tuple[Callable[[Tensor], Tensor], Row]:

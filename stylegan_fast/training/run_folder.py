@@ -83,19 +83,20 @@ class RunFolder:
 
     def cut_stats(self, num_images: int) -> None:
         """Drop the ticks and metrics after ``num_images``, which will be written again, and lines cut short."""
-        for path in (self._stats, self.metrics):
-            if path.is_file():
-                _cut(path, num_images / 1000)
+        _cut(self._stats, "images", num_images)
+        _cut(self.metrics, "kimg", num_images / 1000)  # there "images" counts those that were measured
 
 
-def _cut(path: Path, kimg: float) -> None:
+def _cut(path: Path, position: str, last: float) -> None:
+    if not path.is_file():
+        return
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
         except ValueError:
             continue
-        if isinstance(row, dict) and isinstance(row.get("kimg"), int | float) and row["kimg"] <= kimg:
+        if isinstance(row, dict) and isinstance(row.get(position), int | float) and row[position] <= last:
             kept.append(line + "\n")
     with replacing(path) as file:
         file.write("".join(kept).encode())

@@ -11,20 +11,14 @@ from stylegan_fast.figures.labelled import labelled_grid, print_cell
 from stylegan_fast.figures.samples import SampleSettings, draw_seeds
 from stylegan_fast.latent.named import Direction
 from stylegan_fast.models import Generator
+from tests.networks import small_generator
 
 SETTINGS = SampleSettings(truncation_psi=1.0)
 
 
 @pytest.fixture(params=[16, 64])
 def generator(request: pytest.FixtureRequest) -> Generator:
-    torch.manual_seed(0)
-    G = Generator(request.param, z_dim=8, w_dim=8, channel_base=64, channel_max=8, mapping_layers=2)
-    with torch.no_grad():
-        G.mapping.w_avg.normal_()
-        for name, parameter in G.named_parameters():
-            if name.endswith("noise_strength"):
-                parameter.fill_(0.3)
-    return G.eval().requires_grad_(False)
+    return small_generator(request.param)
 
 
 def seen(G: Generator, seed: int, settings: SampleSettings = SETTINGS) -> np.ndarray:

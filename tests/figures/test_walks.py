@@ -10,6 +10,7 @@ from stylegan_fast.figures.sheet import to_uint8
 from stylegan_fast.figures.walks import Grid, mixing_sweep, noise_animation, shared_out, walk
 from stylegan_fast.models import Generator
 from stylegan_fast.seeds import latent_of_seed
+from tests.networks import small_generator
 
 SETTINGS = SampleSettings(truncation_psi=0.8)
 ONE = Grid(1, 1, 16)
@@ -17,13 +18,7 @@ ONE = Grid(1, 1, 16)
 
 @pytest.fixture
 def generator() -> Generator:
-    torch.manual_seed(0)
-    G = Generator(16, z_dim=8, w_dim=8, channel_base=64, channel_max=8, mapping_layers=2)
-    with torch.no_grad():
-        for name, parameter in G.named_parameters():
-            if name.endswith("noise_strength"):
-                parameter.fill_(0.3)
-    return G.eval().requires_grad_(False)
+    return small_generator()
 
 
 def seen(G: Generator, seed: int) -> np.ndarray:

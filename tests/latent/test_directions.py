@@ -18,13 +18,12 @@ from stylegan_fast.latent import (
 )
 from stylegan_fast.latent.named import named_direction, save_direction
 from stylegan_fast.models import Generator
+from tests.networks import small_generator
 
 
 @pytest.fixture
 def generator() -> Generator:
-    torch.manual_seed(0)
-    G = Generator(16, z_dim=8, w_dim=8, channel_base=64, channel_max=8, mapping_layers=2)
-    return G.eval().requires_grad_(False)
+    return small_generator()
 
 
 def test_principal_axes_are_those_of_numpys_covariance() -> None:

@@ -5,19 +5,15 @@ import torch
 
 from stylegan_fast.latent.projection import ProjectionSettings, pixel_distance, project, psnr
 from stylegan_fast.models import Generator
+from tests.networks import small_generator
 
 
 @pytest.fixture
 def generator() -> Generator:
-    torch.manual_seed(0)
-    G = Generator(16, z_dim=8, w_dim=8, channel_base=64, channel_max=8, mapping_layers=2)
-    with torch.no_grad():
-        for name, parameter in G.named_parameters():
-            if name.endswith("noise_strength"):
-                parameter.fill_(0.05)
-            if "to_rgb.weight" in name:
-                parameter.mul_(0.3)  # pictures within -1 to 1
-    return G.eval().requires_grad_(False)
+    G = small_generator(noise_strength=0.05)
+    for size in (4, 8, 16):
+        G.synthesis.block(size).to_rgb.weight.mul_(0.3)  # pictures within -1 to 1
+    return G
 
 
 def test_psnr_is_that_of_256_grey_levels() -> None:

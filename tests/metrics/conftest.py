@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from stylegan_fast.models import Generator
 from tests.metrics.detectors import SmallDetector, script
+from tests.networks import small_generator
 
 
 @pytest.fixture(autouse=True)
@@ -16,13 +16,7 @@ def cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def generator() -> Generator:
-    torch.manual_seed(1)
-    G = Generator(16, z_dim=8, w_dim=8, channel_base=64, channel_max=8, mapping_layers=2)
-    with torch.no_grad():
-        for name, parameter in G.named_parameters():
-            if name.endswith("noise_strength"):
-                parameter.fill_(0.3)
-    return G.eval().requires_grad_(False)
+    return small_generator()
 
 
 @pytest.fixture

@@ -134,7 +134,8 @@ def test_two_processes_find_the_numbers_of_one(tmp_path: Path) -> None:
     detector = script(SmallDetector(), tmp_path / "small.pt")
     arguments = (
         f"-m stylegan_fast.calc_metrics --network {network} --metrics fid50k,kid50k,is50k,pr50k,swd,msssim,ppl_wfull "
-        f"--num 150 --data faces:200 --detector {detector} --lpips {detector} --trust-detector --cache-dir {tmp_path}/c"
+        f"--images 150 --data faces:200 --detector {detector} --lpips {detector} --trust-detector "
+        f"--cache-dir {tmp_path}/c"
     ).split()
     found = []
     for processes in (1, 2):
