@@ -52,6 +52,10 @@ def test_rosinality_checkpoint_draws_the_ports_pictures(ros: tuple[Path, port.St
     theirs = port.ros_generator(g, z, noise_of(G)[::2], 3)
     assert_close(G(z, noise_mode="const"), theirs)
     assert not torch.allclose(stylegan_fast.load_generator(path, "G").double()(z, noise_mode="const"), theirs)
+    # The port has no mean w in its files; truncation needs one.
+    w = G.mapping.map(torch.randn(4096, 16, dtype=torch.float64))
+    assert (G.mapping.w_avg - w.mean(0)).abs().max() < 6 * w.std(0).max() / 4096**0.5
+    assert "w_avg" in " ".join(read_foreign(path).switches)
 
 
 @pytest.mark.parametrize("switch", ["norm_eps", "bias_before_blur", "shared_noise"])
@@ -91,6 +95,12 @@ def test_rosinality_discriminator_gives_the_ports_scores(activated: bool, tmp_pa
     images = torch.randn(6, 3, RESOLUTION, RESOLUTION, dtype=torch.float64)
     assert_close(D(images), port.ros_discriminator(doubled(d), images, STAGES, activated))
     assert stylegan_fast.load_generator(path).img_resolution == RESOLUTION  # without g_running, the generator itself
+
+
+def test_a_checkpoint_may_hold_the_same_tensors_twice(tmp_path: Path) -> None:
+    g, _ = port.ros_states(RESOLUTION, WIDTHS, 16, 3, activated=True)
+    torch.save({"generator": g, "g_running": g}, tmp_path / "g.pt")  # stored once
+    assert stylegan_fast.load_generator(tmp_path / "g.pt", "G").img_resolution == RESOLUTION
 
 
 def test_bare_state_dicts_of_a_data_parallel_module_are_read(tmp_path: Path) -> None:
