@@ -96,7 +96,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     finally:
         process.terminate()
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err.strip()) == (130, "")
 
 
 @pytest.mark.slow
