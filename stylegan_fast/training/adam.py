@@ -27,9 +27,8 @@ class Adam:
     def __init__(self, parameters: Iterable[nn.Parameter], epsilon: float = 1e-8, beta2: float = BETA2) -> None:
         self.parameters: list[Tensor] = list(parameters)
         self.epsilon, self.beta2 = epsilon, beta2
-        self.steps = (
-            0  # since the last reset, the skipped ones included: as t of epsilon's correction that is near enough
-        )
+        # Since the last reset, the skipped ones included: as t in epsilon's correction that is near enough.
+        self.steps = 0
         device = self.parameters[0].device
         # One fused call: on the CPU the alternative loops over the tensors in Python.
         self._fused = device.type in ("cpu", "cuda")
@@ -86,7 +85,8 @@ class Adam:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._adam.load_state_dict(state["adam"])
         self.steps = state["steps"]
-        self.skips.copy_(state["skips"])
+        if "skips" in state:  # not there in states written before they were counted here
+            self.skips.copy_(state["skips"])
 
     def _count(self, finite: Tensor) -> None:
         skipped = (~finite).long()

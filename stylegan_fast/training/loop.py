@@ -13,7 +13,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from stylegan_fast.training.config import TrainConfig, schedule_of
 from stylegan_fast.training.draws import Draws
 from stylegan_fast.training.interruption import Interruption
 from stylegan_fast.training.observer import Observer
+from stylegan_fast.training.position import Position, describe
 from stylegan_fast.training.progress import ProgressBar, TimeLeft, bar_text, memory_gb, tick_line
 from stylegan_fast.training.reals import fade_reals, mirror, pixels_to_float
 from stylegan_fast.training.run_folder import RunFolder
@@ -38,21 +38,6 @@ from stylegan_fast.training.trainer import Trainer
 PAIRS_PER_PHASE = 4  # pairs of steps between two evaluations of the schedule
 # Pairs between two looks at the count of skipped steps: each waits for the device.
 PAIRS_PER_HEALTH_CHECK = 64
-
-
-@dataclass
-class Position:
-    """Where a run stands; with the trainer's state, all there is to know."""
-
-    step: int = 0  # pairs of steps taken
-    images: int = 0  # shown to the discriminator
-    phase_images: int = 0  # `images` at the last evaluation of the schedule
-    levels: tuple[int, int] | None = None  # floor and ceil of lod then
-    tick: int = 0  # ticks completed
-    tick_images: int = 0  # `images` at the last of them
-    seconds: float = 0.0  # of training, over all sittings
-    best_images: int | None = None  # `images` at the snapshot of the best quality reported so far
-    best_quality: float | None = None
 
 
 class Loop:
@@ -304,8 +289,3 @@ class Loop:
     def _tell(self, moment: str, *arguments: Any) -> None:
         for observer in self.observers:
             getattr(observer, moment)(self, *arguments)
-
-
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """What must be the same in the data for a run to go on."""
-    return {"images": len(dataset), "channels": dataset.channels, "label_dim": dataset.label_dim}

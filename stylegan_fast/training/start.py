@@ -23,9 +23,10 @@ from stylegan_fast.training.checkpoint import load_state
 from stylegan_fast.training.config import TrainConfig, config_for_resume, config_from_options, schedule_of
 from stylegan_fast.training.data_messages import DataMessages
 from stylegan_fast.training.draws import keyed_seed
-from stylegan_fast.training.loop import Loop, Position, describe
+from stylegan_fast.training.loop import Loop
 from stylegan_fast.training.losses import OBJECTIVES
 from stylegan_fast.training.observer import Observer
+from stylegan_fast.training.position import Position, describe
 from stylegan_fast.training.precision import Precision, choose_precision
 from stylegan_fast.training.profile import Profile
 from stylegan_fast.training.run_folder import RunFolder, check_outdir, create_run_folder, find_run_to_resume

@@ -14,19 +14,13 @@ from stylegan_fast.models.discriminator import Discriminator
 from stylegan_fast.models.generator import Generator
 from stylegan_fast.models.mapping import mix_styles
 from stylegan_fast.training.adam import BETA2, Adam
+from stylegan_fast.training.discriminator_terms import Values, game_terms, gradient_penalty, penalty_alone
 from stylegan_fast.training.draws import GeneratorInputs
 from stylegan_fast.training.ema import MovingAverage
-from stylegan_fast.training.losses import (
-    NONSATURATING,
-    Objective,
-    mixed_gradient_norm,
-    squared_gradient_norm,
-    wgan_gradient_penalty,
-)
+from stylegan_fast.training.losses import NONSATURATING, Objective
 from stylegan_fast.training.precision import LossScale
 
 Augment = Callable[[Tensor], Tensor]
-Values = dict[str, Tensor]
 
 
 class Trainer:
@@ -118,26 +112,27 @@ class Trainer:
         parts = self._parts(inputs, len(reals), lod)
         self.D_adam.zero_grad()
         for rows, part in parts:
-            share, labels = _share(rows, reals), None if c is None else c[rows]
+            share = _share(rows, reals)
             with torch.no_grad(), record_function("D: generator"):
                 fakes, w = self._generate(part, lod)
             w_mean += w.mean(dim=0) * share
-            told = self._d_terms(reals[rows], fakes, labels, lod, share, penalise and not lazy)
+            of_part = self._discriminates(None if c is None else c[rows], lod), self._d_backward(share)
+            gammas = (self.r1_gamma, self.r2_gamma) if penalise and not lazy else (0.0, 0.0)
+            told = game_terms(self.objective, *of_part, reals[rows], fakes, lod, self._inner_scale, *gammas)
+            if self.r1_gamma == 0:
+                told["R1"] = torch.zeros_like(told["D_loss"])
             if self.gp_weight != 0:
                 assert gp_mixing is not None
-                told |= self._gradient_penalty(reals[rows], fakes, labels, gp_mixing[rows], lod, share)
+                with record_function("D: gradient penalty"):
+                    mixing, weight = gp_mixing[rows], self.gp_weight
+                    told["GP"] = gradient_penalty(*of_part, reals[rows], fakes, mixing, lod, self._inner_scale, weight)
             _add(values, told, share)
         self._apply(self.D_adam, self.D_scale, lr, [w_mean])
         self.G.mapping.update_average(w_mean)
         if lazy and penalise:
             self.D_adam.zero_grad()
             for rows, part in parts:
-                images = [("R1", reals[rows], self.r1_gamma)]
-                if self.r2_gamma != 0:
-                    with torch.no_grad():
-                        images.append(("R2", self._generate(part, lod)[0], self.r2_gamma))
-                labels, share = None if c is None else c[rows], _share(rows, reals)
-                _add(values, self._lazy_penalties(images, labels, lod, share), share)
+                _add(values, self._lazy_penalties(reals[rows], None if c is None else c[rows], part, lod, len(reals)))
             self._apply(self.D_adam, self.D_scale, lr)
         if self.clip is not None:
             with torch.no_grad():
@@ -241,64 +236,28 @@ class Trainer:
         scores: Tensor = self.D(images, c, lod=lod)
         return scores
 
-    def _d_terms(
-        self, reals: Tensor, fakes: Tensor, c: Tensor | None, lod: float | Tensor, share: float, penalise: bool
-    ) -> Values:
-        """The objective's terms and, with them, R1 and R2."""
-        r1, r2 = penalise and self.r1_gamma != 0, penalise and self.r2_gamma != 0
-        told: Values = {}
-        with record_function("D: fakes"):
-            fakes = fakes.detach().requires_grad_(r2)
-            scores = self._scores(fakes, c, lod)
-            fake_loss = loss = self.objective.d_fake(scores).mean()
-            if r2:
-                told["R2"] = squared_gradient_norm(fakes, scores, lod, self._inner_scale).mean()
-                loss = loss + told["R2"] * (self.r2_gamma / 2)
-            # Now, not with the rest: its activations are gone before those of the reals are made.
-            self._backward(loss * share, self.D_scale)
-            told["score_fake"] = scores.mean()
-        with record_function("D: reals and R1" if r1 else "D: reals"):
-            reals = reals.detach().requires_grad_(r1)
-            scores = self._scores(reals, c, lod)
-            real_loss = loss = self.objective.d_real(scores).mean()
-            if r1:
-                told["R1"] = squared_gradient_norm(reals, scores, lod, self._inner_scale).mean()
-                loss = loss + told["R1"] * (self.r1_gamma / 2)
-            elif self.r1_gamma == 0:
-                told["R1"] = torch.zeros_like(loss)
-            self._backward(loss * share, self.D_scale)
-        told |= {"D_loss": fake_loss + real_loss, "score_real": scores.mean(), "sign_real": scores.sign().mean()}
-        return {name: value.detach() for name, value in told.items()}
+    def _discriminates(self, c: Tensor | None, lod: float | Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda images: self._scores(images, c, lod)
+
+    def _d_backward(self, share: float) -> Callable[[Tensor], None]:
+        return lambda loss: self._backward(loss * share, self.D_scale)
 
     def _lazy_penalties(
-        self, named: list[tuple[str, Tensor, float]], c: Tensor | None, lod: float | Tensor, share: float
+        self, reals: Tensor, c: Tensor | None, inputs: GeneratorInputs, lod: float | Tensor, batch: int
     ) -> Values:
+        """R1 and R2 of one pass, weighted for the steps that leave them out too; their share of the step's mean."""
+        share = len(reals) / batch
         told: Values = {}
-        for name, images, gamma in named:
+        for name, gamma in (("R1", self.r1_gamma), ("R2", self.r2_gamma)):
             if gamma == 0:
                 continue
+            with torch.no_grad():
+                images = reals if name == "R1" else self._generate(inputs, lod)[0]
             with record_function(f"D: {name}"):
-                images = images.detach().requires_grad_()
-                penalty = squared_gradient_norm(images, self._scores(images, c, lod), lod, self._inner_scale).mean()
-                self._backward(penalty * (gamma / 2 * self.r1_every * share), self.D_scale)
-                told[name] = penalty.detach()
+                of_part = self._discriminates(c, lod), self._d_backward(share)
+                weight = gamma / 2 * self.r1_every
+                told[name] = penalty_alone(*of_part, images, lod, self._inner_scale, weight) * share
         return told
-
-    def _gradient_penalty(
-        self, reals: Tensor, fakes: Tensor, c: Tensor | None, mixing: Tensor, lod: float | Tensor, share: float
-    ) -> Values:
-        with record_function("D: gradient penalty"):
-            norms = mixed_gradient_norm(
-                lambda images: self._scores(images, c, lod),
-                reals,
-                fakes.to(reals.dtype),
-                mixing,
-                lod,
-                self._inner_scale,
-            )
-            penalty = wgan_gradient_penalty(norms, self.gp_weight).mean()
-            self._backward(penalty * share, self.D_scale)
-        return {"GP": penalty.detach()}
 
     @property
     def _inner_scale(self) -> Tensor | None:
@@ -329,6 +288,6 @@ def _share(rows: slice, batch: Tensor) -> float:
     return (rows.stop - rows.start) / len(batch)
 
 
-def _add(values: Values, told: Values, share: float) -> None:
+def _add(values: Values, told: Values, share: float = 1.0) -> None:
     for name, value in told.items():
         values[name] = values[name] + value * share if name in values else value * share

@@ -80,6 +80,7 @@ def test_a_killed_rank_ends_the_job_with_a_message_and_one_process_goes_on_from_
     assert images[-1] >= kimg * 1000
 
 
+@pytest.mark.slow
 def test_a_run_of_one_process_goes_on_with_two(tmp_path: Path) -> None:
     options = f"{TINY} --kimg 0.05 --tick 0.02"
     assert call("train", f"{options} --cache-dir {tmp_path}/cache --outdir {tmp_path}") == 0

@@ -21,8 +21,14 @@ def test_auto_takes_what_a_gpu_has_units_for(
     assert choose_precision("auto", torch.device("cuda")).name == name
 
 
-def test_auto_is_fp32_on_the_cpu_and_tf32_is_refused_there() -> None:
-    assert choose_precision("auto", CPU).name == "fp32"
+@pytest.mark.parametrize(("has_bf16", "name"), [(True, "bf16"), (False, "fp32")])
+def test_auto_takes_what_a_cpu_has_units_for(has_bf16: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for asked in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, asked, lambda: has_bf16, raising=False)
+    assert choose_precision("auto", CPU).name == name
+
+
+def test_tf32_is_refused_on_the_cpu() -> None:
     with pytest.raises(UserError, match="--precision tf32: cpu here has no TF32"):
         choose_precision("tf32", CPU)
 
