@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ def main(network: str, directions: tuple[str, ...], host: str, port: int | None,
     from stylegan_fast.models import load_generator
     from stylegan_fast.models.network_file import network_path
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended as by Ctrl-C, so that nothing is left behind
     with tempfile.TemporaryDirectory(prefix="stylegan-studio-") as folder:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "gradio"))

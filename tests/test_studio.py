@@ -94,8 +94,9 @@ def served(tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
         assert match
         yield match[1], process
     finally:
-        process.kill()
-        process.communicate()
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (130, "")
 
 
 @pytest.mark.slow

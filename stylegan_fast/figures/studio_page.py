@@ -119,14 +119,14 @@ def studio_page(explorer: Explorer, title: str, files: Path) -> gr.Blocks:
             began = time.perf_counter()
             pixels = explorer.draw(look)
             took = time.perf_counter() - began
-            return _shown(pixels), *_saved(explorer, look, pixels, files), f"drawn in {1000 * took:.0f} ms"
+            return picture(pixels), *_saved(explorer, look, pixels, files), f"drawn in {1000 * took:.0f} ms"
 
         def go_for_a_walk(*values: Any) -> Iterator[tuple[Any, ...]]:
             position, end = _whole(values[0]) + float(values[1]), time.monotonic() + LONGEST_WALK
             while time.monotonic() < end:
                 position = (round(position * WALK_STEPS) + 1) / WALK_STEPS
                 at = int(position) % (MAX_SEED + 1), round(position % 1, 3)
-                yield _shown(explorer.draw(look_of((*at, *values[2:])))), *at
+                yield picture(explorer.draw(look_of((*at, *values[2:])))), *at
 
         shown = [image, download, download_w, said]
         page.load(draw, knobs, shown, show_progress="hidden")
@@ -151,10 +151,6 @@ def _describe(explorer: Explorer) -> str:
 def _whole(value: Any) -> int:
     """A number field that was emptied counts as 0."""
     return min(max(int(value or 0), 0), MAX_SEED)
-
-
-def _shown(pixels: np.ndarray) -> Any:
-    return picture(pixels)
 
 
 def _saved(explorer: Explorer, look: Look, pixels: np.ndarray, files: Path) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors
+
 from stylegan_fast.errors import UserError
 from stylegan_fast.models import (
     LADDER,
@@ -61,10 +63,7 @@ def open_source(resume: str) -> Source:
     """Open the networks. Raises ``UserError`` where there is no generator."""
     path = network_path(resume)
     G_ema = load_generator(path)
-    try:
-        G = load_generator(path, "G")
-    except UserError:
-        G = G_ema  # a file for drawing
+    G = load_generator(path, "G") if _holds(path, "G.") else G_ema
     D = load_discriminator(path) if network_config(path)["D"] is not None else None
     return Source(path, G_ema, G, D)
 
@@ -78,6 +77,11 @@ def start_from(source: Source, trainer: Trainer) -> list[str]:
     if source.D is None:
         return [*lines, "D fresh: all of it, for the file has none"]
     return [*lines, *transfer(source.D, trainer.D).summary("D")]
+
+
+def _holds(path: Path, prefix: str) -> bool:
+    with safetensors.safe_open(path, framework="pt") as content:
+        return any(name.startswith(prefix) for name in content.keys())  # noqa: SIM118 (not a dict)
 
 
 def _has_settings(shape: dict[str, Any], settings: dict[str, Any]) -> bool:

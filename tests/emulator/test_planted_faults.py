@@ -135,8 +135,7 @@ def slabs(program: Path) -> None:
 
 
 def reading_slabs(program: Path) -> None:
-    """channels_last with vectors, through blur: parts below one another, tiles with columns beside them, several rows of
-    pieces."""
+    """channels_last with vectors, through blur: parts below one another, tiles with columns beside them, and both."""
     for shape, way in (((2, 12, 18, 6), "both"), ((1, 16, 10, 132), "blur"), ((1, 4, 66, 262), "both")):
         p = make(shape, F32, "all", way=way)
         check_forward(program, p, F32, True)
