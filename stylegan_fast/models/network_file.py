@@ -141,7 +141,7 @@ def network_path(path: str | os.PathLike[str]) -> Path:
 
 
 def network_paths(run: str | os.PathLike[str]) -> list[Path]:
-    """All ``network-*.safetensors`` of a run directory, the oldest first.
+    """All ``network-*.safetensors`` of a run directory, the oldest first, or the one of a folder made to give away.
 
     Raises:
         UserError: there are none.
@@ -150,7 +150,7 @@ def network_paths(run: str | os.PathLike[str]) -> list[Path]:
     if not path.is_dir():
         raise UserError(f"{path}: no such network file or run directory")
     if (path / GIVEN_AWAY).is_file():
-        return path / GIVEN_AWAY
+        return [path / GIVEN_AWAY]
     numbered = [(int(match[1]), file) for file in path.iterdir() if (match := _NUMBERED.fullmatch(file.name))]
     if not numbered:
         raise UserError(f"{path}: the folder holds no network-*.safetensors; expected a run directory of train")
