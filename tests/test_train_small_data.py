@@ -139,6 +139,10 @@ def test_a_file_that_is_no_network_is_named(
     network.write_bytes(network.read_bytes()[:2000] if content is None else content)
     assert call("train", f"{SHORT} --resume {network} --outdir {tmp_path}/runs") == 2
     expect_one_line(capsys, "net.safetensors", "not a whole safetensors network file")
+    official = tmp_path / "official.pkl"
+    official.write_bytes(b"\x80\x02.")
+    assert call("train", f"{SHORT} --resume {official} --outdir {tmp_path}/runs") == 2
+    expect_one_line(capsys, "official.pkl", "stylegan_fast.convert")
 
 
 def test_the_page_that_cannot_be_written_stops_nothing(

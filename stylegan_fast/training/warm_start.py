@@ -62,6 +62,11 @@ def names_a_network(resume: str) -> bool:
 def open_source(resume: str) -> Source:
     """Open the networks. Raises ``UserError`` where there is no generator."""
     path = network_path(resume)
+    if path.suffix == ".pkl":
+        raise UserError(
+            f"--resume {resume!r} is no network file of ours: make one of it with python -m stylegan_fast.convert "
+            "--source FILE --dest FILE.safetensors"
+        )
     G_ema = load_generator(path)
     G = load_generator(path, "G") if _holds(path, "G.") else G_ema
     D = load_discriminator(path) if network_config(path)["D"] is not None else None
