@@ -54,8 +54,8 @@ bool strips_of(const UpFirDn2d& p, StripGrid& grid) {
 // A line of the cache.
 constexpr int64_t slab_bytes = 128;
 // Rows of a band: the more, the fewer are read and filtered twice (3 taps: 2 rows a band); but with 512 threads on each
-// of the largest devices' multiprocessors (132), which keep twice the bytes on their way that the memory needs; and never
-// fewer rows than an upsampling makes at a time.
+// of the largest devices' multiprocessors (132), which keep twice the bytes on their way that the memory needs; and
+// never fewer rows than an upsampling makes at a time.
 constexpr int64_t most_rows = 16, fewest_rows = 2, enough_threads = int64_t(1) << 16;
 
 // Whether channels_last images can be counted so; how they are cut then.

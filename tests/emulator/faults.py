@@ -133,9 +133,7 @@ MUTATIONS = {
     "waiting rows forgotten": [
         ("upfirdn2d_pixels.cuh", "? sums[turn - 1][r][column][e] : A(0)", "? sums[0][r][column][e] : A(0)")
     ],
-    "another filter taken for an outer product": [
-        ("upfirdn2d_filter.cuh", "separable_ &= fabs", "separable_ |= fabs")
-    ],
+    "another filter taken for an outer product": [("upfirdn2d_filter.cuh", "separable_ &= fabs", "separable_ |= fabs")],
     "quotient one too small": [("divide.cuh", "/ divisor + 1)", "/ divisor)")],
     "sums of rows read too early": [("bias_act_vectors.cuh", "= sums[i];\n  __syncthreads();", "= sums[i];")],
     "last pixel's sums missing": [
