@@ -20,7 +20,8 @@ Tier tier_of(const BiasAct& op, std::initializer_list<const void*> pointers) {
   // Where the gain is not above 0, the sign of y is not that of x + b.
   if (!piecewise || !(op.gain > 0) || op.dtype == DType::f64 || !aligned16(pointers)) return Tier::general;
   const int64_t width = op.dtype == DType::f32 ? 4 : 8;
-  if (op.size % width || op.size / width >= vector_limit || op.size % (op.bias_step * op.bias_size)) return Tier::general;
+  const bool whole = op.size % width == 0 && op.size % (op.bias_step * op.bias_size) == 0;
+  if (!whole || op.size / width >= vector_limit) return Tier::general;
   if (op.bias_step % width == 0 || op.bias_size == 1) return Tier::plane;
   // Every thread of a block has biases of its own.
   const bool row = op.bias_step == 1 && op.bias_size % width == 0 && op.bias_size / width <= bias_act_threads;
@@ -47,8 +48,8 @@ LaunchShape shape_of(const VectorGrid& grid) {
   return shape_for(bias_act_threads, ceil_div(grid.vectors, int64_t(grid.each) * grid.threads));
 }
 
-// A block of rows goes on to further vectors before it writes its row of sums: the largest devices hold some 512 blocks,
-// and a row of sums for 16 pixels is little beside what was read of them.
+// A block of rows goes on to further vectors before it writes its row of sums: the largest devices hold some 512
+// blocks, and a row of sums for 16 pixels is little beside what was read of them.
 constexpr int64_t blocks_of_sums = 512, pixels_of_sums = 16;
 
 LaunchShape shape_with_sums(const BiasAct& op, const VectorGrid& grid) {
@@ -56,8 +57,8 @@ LaunchShape shape_with_sums(const BiasAct& op, const VectorGrid& grid) {
   return shape_for(bias_act_threads, std::min({work, most, blocks_of_sums}));
 }
 
-// A plane that a block would go over less than twice is the work of a warp, or of as many lanes as it has vectors. Longer
-// ones are cut into slices of 8 vectors a thread.
+// A plane that a block would go over less than twice is the work of a warp, or of as many lanes as it has vectors.
+// Longer ones are cut into slices of 8 vectors a thread.
 constexpr int64_t block_plane = 2 * bias_act_threads, longest_slice = 8 * bias_act_threads;
 
 template <typename T>
@@ -92,7 +93,8 @@ template <typename T>
 Status forward_of_vectors(const char* entry, const BiasActForward& p, Tier tier, void* stream) {
   const VectorGrid grid = vector_grid<T>(p.op, tier);
   return with_piecewise(p.op.act, [&](auto act) {
-    const auto kernel = tier == Tier::row ? bias_act_vectors<T, act, Biases::row> : bias_act_vectors<T, act, Biases::plane>;
+    const bool row = tier == Tier::row;
+    const auto kernel = row ? bias_act_vectors<T, act, Biases::row> : bias_act_vectors<T, act, Biases::plane>;
     return launch(entry, kernel, shape_of(grid), stream, p, grid);
   });
 }

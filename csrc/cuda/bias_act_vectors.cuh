@@ -1,6 +1,6 @@
 // bias_act for the activations networks are made of: linear, relu and lrelu with a positive gain, on whole 16-byte
-// vectors that each have one bias (planes of whole vectors) or a row of them (channels_last). The activation is known to
-// the compiler, and the derivative is the sign of y: no division, nothing read that is not needed.
+// vectors that each have one bias (planes of whole vectors) or a row of them (channels_last). The activation is known
+// to the compiler, and the derivative is the sign of y: no division, nothing read that is not needed.
 //
 // A thread takes up to 4 vectors at a time, loaded before the first is used; bias_act.cu says how many.
 #pragma once
@@ -17,8 +17,8 @@ constexpr int vectors_at_once = 4;
 // What goes with a vector: one bias, or as many as it has elements.
 enum class Biases { plane, row };
 
-// Fewer than 2^31 vectors, `each` of them a thread. For planes, `period` vectors have one bias and there are `biases` of
-// them; a row is `period` vectors, and `threads` of a block, a multiple of it, are at work: each has its own biases.
+// Fewer than 2^31 vectors, `each` of them a thread. For planes, `period` vectors have one bias and there are `biases`
+// of them; a row is `period` vectors, and `threads` of a block, a multiple of it, are at work: each has its own biases.
 struct VectorGrid {
   unsigned vectors, each, threads;
   Divisor period, biases;

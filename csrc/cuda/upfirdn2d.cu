@@ -38,23 +38,24 @@ Status with_resampling(const UpFirDn2d& p, Run run, Other other) {
 }
 
 // Whether contiguous images are strips of whole 16-byte vectors; how many strips then.
-template <typename T>
+template <typename T, int down>
 bool strips_of(const UpFirDn2d& p, StripGrid& grid) {
   constexpr int64_t width = Vec<T>::size;
   // Rows begin at 16 bytes in y, and in x too (at 8 where it is half as wide).
   if (p.out_w % width || p.in_w % (width / p.up_x) || !aligned16({p.x, p.y})) return false;
   if (p.in_h * p.in_w >= element_limit || p.out_h * p.out_w >= element_limit) return false;
-  const int64_t across = p.out_w / width, down = ceil_div(p.out_h, strip_rows<T>), all = p.n * p.c * across * down;
+  const int64_t across = p.out_w / width, along = ceil_div(p.out_h, strip_rows<T, down>);
+  const int64_t all = p.n * p.c * across * along;
   if (all >= thread_limit) return false;
-  grid.all = unsigned(all), grid.across = Divisor(unsigned(across)), grid.down = Divisor(unsigned(down));
+  grid.all = unsigned(all), grid.across = Divisor(unsigned(across)), grid.down = Divisor(unsigned(along));
   return true;
 }
 
 // A line of the cache.
 constexpr int64_t slab_bytes = 128;
 // Rows of a band: the more, the fewer are read and filtered twice (3 taps: 2 rows a band); but with 512 threads on each
-// of the largest devices' multiprocessors (132), which keep twice the bytes on their way that the memory needs; and never
-// fewer rows than an upsampling makes at a time.
+// of the largest devices' multiprocessors (132), which keep twice the bytes on their way that the memory needs; and
+// never fewer rows than an upsampling makes at a time.
 constexpr int64_t most_rows = 16, fewest_rows = 2, enough_threads = int64_t(1) << 16;
 
 // Whether channels_last images can be counted so; how they are cut then.
@@ -85,7 +86,7 @@ template <typename T, typename R>
 Status specialised(const char* entry, const UpFirDn2d& p, R, void* stream) {
   if (p.layout == Layout::contiguous) {
     StripGrid grid;
-    if (!strips_of<T>(p, grid)) return general<T>(entry, p, stream);
+    if (!strips_of<T, R::down>(p, grid)) return general<T>(entry, p, stream);
     const LaunchShape shape = shape_for(strip_threads, ceil_div(grid.all, strip_threads));
     return launch(entry, upfirdn2d_strips<T, R::up, R::down, R::taps, R::pad>, shape, stream, p, grid);
   }

@@ -1,9 +1,10 @@
 // upfirdn2d, the pixels tier: the resamplings of the strips tier (upfirdn2d_strips.cuh) for channels_last images.
 //
-// A thread holds a pack of neighbouring channels, 16 bytes where they fit, of one or two neighbouring columns of output,
-// and walks down a band of rows. Each row of pixels it comes to is filtered across and added to every row of output that
-// it is part of, whose sums stay in registers until they are whole. So a thread loads a pixel once; its neighbours load
-// it again, out of the first-level cache: threads lie side by side along 128 bytes of channels, then along the columns.
+// A thread holds a pack of neighbouring channels, 16 bytes where they fit, of one or two neighbouring columns of
+// output, and walks down a band of rows. Each row of pixels it comes to is filtered across and added to every row of
+// output that it is part of, whose sums stay in registers until they are whole. So a thread loads a pixel once; its
+// neighbours load it again, out of the first-level cache: threads lie side by side along 128 bytes of channels, then
+// along the columns.
 #pragma once
 
 #include "divide.cuh"
@@ -26,9 +27,9 @@ struct PixelGrid {
 template <int down>
 constexpr int pixel_columns = down == 2 ? 1 : 2;
 
-// Down the rows. A band begins at a multiple of `up` and, as in the strips tier, its first pixel is at the tap `phase` of
-// its first output. A step takes `down` new rows of pixels to the latest groups of `up` rows of output: to the one that
-// begins there, which has its turn 0, to the one before, which has its turn 1, ...
+// Down the rows. A band begins at a multiple of `up` and, as in the strips tier, its first pixel is at the tap `phase`
+// of its first output. A step takes `down` new rows of pixels to the latest groups of `up` rows of output: to the one
+// that begins there, which has its turn 0, to the one before, which has its turn 1, ...
 template <int up, int down, int taps, int pad>
 struct PixelSteps {
   static constexpr int phase = up == 2 ? pad % 2 : 0;

@@ -19,9 +19,10 @@ namespace cuda {
 
 constexpr int strip_threads = 256;
 // Rows of output that a thread computes. At 3 taps it reads 1.5 times the rows of the image, or 1.25 times for 16-bit
-// types, which have twice the arithmetic for each byte.
-template <typename T>
-constexpr int strip_rows = sizeof(T) == 2 ? 8 : 4;
+// types, which have twice the arithmetic for each byte. Where the output is the smaller image, 8 rows would be 18 of
+// pixels, which spilled.
+template <typename T, int down>
+constexpr int strip_rows = sizeof(T) == 2 && down == 1 ? 8 : 4;
 
 // How many strips there are along each dimension; fewer than 2^31 in all.
 struct StripGrid {
@@ -50,7 +51,7 @@ __device__ __forceinline__ void load_pixels(const T* row, int first, int size, a
 template <typename T, int up, int down, int taps, int pad>
 __global__ void __launch_bounds__(strip_threads, 2) upfirdn2d_strips(UpFirDn2d p, StripGrid grid) {
   using A = acc_t<T>;
-  constexpr int width = Vec<T>::size, height = strip_rows<T>;
+  constexpr int width = Vec<T>::size, height = strip_rows<T, down>;
   // Output o reads the positions o * down - pad + tap of the upsampled row. A strip begins at a multiple of `up`, and
   // its first pixel lies at the tap `phase` of its first output.
   constexpr int phase = up == 2 ? pad % 2 : 0;
