@@ -150,7 +150,7 @@ def network_paths(run: str | os.PathLike[str]) -> list[Path]:
     if not path.is_dir():
         raise UserError(f"{path}: no such network file or run directory")
     if (path / GIVEN_AWAY).is_file():
-        return path / GIVEN_AWAY
+        return [path / GIVEN_AWAY]
     numbered = [(int(match[1]), file) for file in path.iterdir() if (match := _NUMBERED.fullmatch(file.name))]
     if not numbered:
         raise UserError(f"{path}: the folder holds no network-*.safetensors; expected a run directory of train")
