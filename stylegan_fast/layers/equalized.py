@@ -103,7 +103,10 @@ def _scaled(weight: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
 
 
 class _ScaledCast(torch.autograd.Function):
-    """The same in one pass, and so is its gradient; in a training step all weights go this way, and back."""
+    """The same in one pass, and so is its gradient; in a training step all weights go this way, and back.
+
+    Both multiply in the dtype of the weight: a number would not widen a gradient of 16 bits, a tensor does.
+    """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
@@ -112,7 +115,8 @@ class _ScaledCast(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _ScaledCast.apply(gradient, ctx.scale, ctx.dtype), None, None
+        scale = gradient.new_full((1,) * gradient.ndim, ctx.scale, dtype=ctx.dtype)
+        return gradient * scale, None, None
 
 
 class EqualLinear(_Equalized):

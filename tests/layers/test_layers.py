@@ -279,3 +279,18 @@ def test_docstring_states_formula_gain_and_use(name: str) -> None:
     assert "::" in text
     assert "gain" in text.lower()
     assert text.count(">>> ") in (2, 3, 4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_weights_of_16_bits_are_scaled_in_their_own_dtype_and_so_are_their_gradients(
+    dtype: torch.dtype, layout: torch.memory_format
+) -> None:
+    layer = layers.EqualConv2d(3, 5, 3).to(memory_format=layout)
+    expected = (layer.weight * layer.weight_scale).to(dtype)
+    found = layer.used_weight(dtype)
+    assert torch.equal(found, expected)
+    assert found.stride() == layer.weight.stride()
+    gradient = torch.randn(found.shape).to(dtype)
+    ours, theirs = (torch.autograd.grad(weight, layer.weight, gradient)[0] for weight in (found, expected))
+    assert torch.equal(ours, theirs)
