@@ -49,7 +49,7 @@ __device__ __forceinline__ void load_pixels(const T* row, int first, int size, a
 }
 
 template <typename T, int up, int down, int taps, int pad>
-__global__ void __launch_bounds__(strip_threads, 2) upfirdn2d_strips(UpFirDn2d p, StripGrid grid) {
+__global__ void __launch_bounds__(strip_threads) upfirdn2d_strips(UpFirDn2d p, StripGrid grid) {
   using A = acc_t<T>;
   constexpr int width = Vec<T>::size, height = strip_rows<T, down>;
   // Output o reads the positions o * down - pad + tap of the upsampled row. A strip begins at a multiple of `up`, and
