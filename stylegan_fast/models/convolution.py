@@ -1,8 +1,8 @@
 """How the 3x3 convolutions of both networks are computed: decided here and nowhere else.
 
 A convolution has several *forms*, which give the same sums; a composition makes the weight of a form from the scaled
-3x3 weight. Which form is fastest depends on the device, the dtype and the shape; every threshold below was measured,
-see docs/performance.md.
+3x3 weight. Which form is fastest depends on the device, the dtype and the shape; docs/performance.md has what was
+measured.
 """
 
 import math
