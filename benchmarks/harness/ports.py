@@ -65,7 +65,9 @@ def _importing_from(folder: Path) -> Iterator[None]:
     finally:
         sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
-            if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
+            module = sys.modules[name]
+            places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]  # a folder has but the latter
+            if any(str(place or "").startswith(str(folder)) for place in places):
                 del sys.modules[name]
 
 
