@@ -66,7 +66,10 @@ def _importing_from(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
             module = sys.modules[name]
-            places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]  # a folder has but the latter
+            places = [
+                getattr(module, "__file__", None),
+                *getattr(module, "__path__", []),
+            ]  # a folder has but the latter
             if any(str(place or "").startswith(str(folder)) for place in places):
                 del sys.modules[name]
 

@@ -22,6 +22,7 @@ QUICK = "--device cpu --quick --batch 1 --threads 1 --resolutions 8 --providers 
 KEYS = {"op", "device", "chip", "dtype", "layout", "direction", "shape", "provider", "ms", "gbps", "roofline"}
 MORE_KEYS = {"peak_bytes", "torch", "spread", "commit", "case", "threads", "saved_bytes"}
 BENCHES = ("adain_bench", "bias_act_bench", "upfirdn2d_bench")
+OVERVIEW = "--device cpu --batch 1 --ops bias_act --resolutions 32"
 
 needs_extension = pytest.mark.skipif(library.native() is None, reason="the extension was not built")
 
@@ -176,3 +177,19 @@ def test_a_provider_that_computes_something_else_is_not_timed(tmp_path: Path):
     assert done.returncode == 1
     assert "peer and eager differ by" in done.stderr
     assert not (tmp_path / "rows.json").exists()
+
+
+@needs_extension
+def test_the_overview_has_a_line_a_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("overview", *OVERVIEW.split(), "--json", str(tmp_path / "rows.json")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 4  # two layouts, forward and backward
+    assert all("32²: " in line for line in lines[1:])
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert {row["provider"] for row in rows} == {"ours", "copy", "fresh copy"}
+    assert rows[0].keys() >= KEYS
+
+
+def test_the_overview_names_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("overview", "--device", "cpu", "--ops", "fft") == 2
+    expect_one_line(capsys, "--ops", "fft")
