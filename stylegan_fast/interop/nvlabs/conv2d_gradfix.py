@@ -1,7 +1,7 @@
 """Convolutions with the surface of ``torch_utils.ops.conv2d_gradfix``.
 
-PyTorch's own convolutions have had derivatives of any order, without needless weight gradients, since 1.11; what is
-left to do is `no_weight_gradients`. `enabled` may be set, as the projects do, and changes nothing.
+The plain ones, without bias, groups and dilation, are `stylegan_fast.ops.convolution`'s; the others are PyTorch's own,
+which have had derivatives of any order since 1.11. `enabled` may be set, as the projects do, and changes nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from stylegan_fast.ops import convolution
 
 enabled = False
 weight_gradients_disabled = False
@@ -42,6 +44,8 @@ def conv2d(
     groups: int = 1,
 ) -> Tensor:
     """`torch.nn.functional.conv2d`."""
+    if bias is None and groups == 1 and _pair(dilation) == (1, 1) and not isinstance(padding, str):
+        return convolution.conv2d(input, _gated(weight), _pair(stride), _pair(padding))
     return functional.conv2d(input, _gated(weight), bias, stride, padding, dilation, groups)
 
 
@@ -56,7 +60,13 @@ def conv_transpose2d(
     dilation: _Size = 1,
 ) -> Tensor:
     """`torch.nn.functional.conv_transpose2d`."""
+    if bias is None and groups == 1 and _pair(dilation) == (1, 1) and _pair(output_padding) == (0, 0):
+        return convolution.conv_transpose2d(input, _gated(weight), _pair(stride), _pair(padding))
     return functional.conv_transpose2d(input, _gated(weight), bias, stride, padding, output_padding, groups, dilation)
+
+
+def _pair(size: _Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[-1])
 
 
 def _gated(weight: Tensor) -> Tensor:
