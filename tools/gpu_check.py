@@ -1,10 +1,10 @@
 """Builds, runs the GPU tests and compute-sanitizer; to be run wherever there is a GPU.
 
-    python tools/gpu_check.py [--no-build] [--steps tests memcheck ...] [--json PATH] [--logs FOLDER]
+    python tools/gpu_check.py [--no-build] [--steps tests memcheck ...] [--parts N] [--jobs N] [--json PATH]
 
 Steps: build (`pip install .` with nvcc), tests (`pytest -m gpu`), and memcheck, racecheck, initcheck, synccheck
-(compute-sanitizer over tests/gpu/sanitized.py, every kernel at tiny sizes). Exit status 0: all passed; 1: something
-failed; 2: there is no GPU.
+(compute-sanitizer over tests/gpu/sanitized.py, every kernel at tiny sizes). `--parts 4 --jobs 8` cuts each sanitizer's
+work in four and runs eight steps side by side. Exit status 0: all passed; 1: something failed; 2: there is no GPU.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,7 @@ def run_step(
     return step
 
 
-def run_named(name: str, args: argparse.Namespace) -> dict[str, Any]:
+def run_named(name: str, args: argparse.Namespace, part: int = 0) -> dict[str, Any]:
     if name == "build":
         command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "."]
         return run_step(name, command, lambda _: {}, lambda _: True, args, STYLEGAN_FAST_BUILD="cuda")
@@ -192,16 +193,41 @@ def run_named(name: str, args: argparse.Namespace) -> dict[str, Any]:
             return run_step(name, [*command, f"--junitxml={junit}"], counts_of, judge_tests, args)
     sanitizer = find_sanitizer() or "compute-sanitizer"  # which then fails by its name
     command = [sanitizer, "--tool", name, sys.executable, "-m", "tests.gpu.sanitized"]
+    if args.parts > 1:
+        command += [str(part), str(args.parts)]
+        name = f"{name}-{part + 1}-of-{args.parts}"
     # Every tensor an allocation of its own: what lies beyond it, and what nothing wrote, is then known.
     return run_step(
         name, command, parse_sanitizer, judge_sanitizer, args, PYTORCH_NO_CUDA_MEMORY_CACHING="1", PYTHONUNBUFFERED="1"
     )
 
 
+def run_all(names: list[str], args: argparse.Namespace, report: Callable[[dict[str, Any]], None]) -> None:
+    """Runs the steps, the build before all others and alone; nothing follows a build that failed."""
+    if "build" in names:
+        built = run_named("build", args)
+        report(built)
+        if not built["ok"]:
+            return
+    parts = {name: range(args.parts if name in SANITIZERS else 1) for name in names if name != "build"}
+    with ThreadPoolExecutor(args.jobs) as pool:
+        running = [pool.submit(run_named, name, args, part) for name, some in parts.items() for part in some]
+        for one in as_completed(running):
+            report(one.result())
+
+
+def at_least_one(word: str) -> int:
+    if not word.isdigit() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 up, got {word!r}")
+    return int(word)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--no-build", action="store_true", help="test what is installed")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), metavar="STEP", help=" ".join(STEPS))
+    parser.add_argument("--parts", type=at_least_one, default=1, help="cut each sanitizer's work into so many steps")
+    parser.add_argument("--jobs", type=at_least_one, default=1, help="run so many steps at a time, after the build")
     parser.add_argument("--json", type=Path, help="write machine, steps, counts and seconds here")
     parser.add_argument("--logs", type=Path, help="write each step's whole output into this folder")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds a step may take")
@@ -211,17 +237,15 @@ def main(arguments: list[str] | None = None) -> int:
         print("gpu_check: torch sees no CUDA device on this machine", file=sys.stderr)
         return 2
     report: dict[str, Any] = {**machine_facts(), **devices, "steps": [], "ok": False}
-    for name in STEPS:
-        if name not in args.steps or (name == "build" and args.no_build):
-            continue
-        step = run_named(name, args)
+
+    def finished(step: dict[str, Any]) -> None:
         report["steps"].append(step)
         report["ok"] = all(step["ok"] for step in report["steps"])
         if args.json:  # after every step, so that a machine taken away leaves what it did
             report["info"] = output_of(sys.executable, "-m", "stylegan_fast.info").splitlines()
             args.json.write_text(json.dumps(report, indent=1) + "\n")
-        if name == "build" and not step["ok"]:
-            break
+
+    run_all([s for s in STEPS if s in args.steps and not (s == "build" and args.no_build)], args, finished)
     return 0 if report["ok"] else 1
 
 

@@ -2,7 +2,7 @@
 tests.gpu.sanitized``.
 
 With PYTORCH_NO_CUDA_MEMORY_CACHING=1 every tensor is an allocation of its own, so that one element beyond it is seen,
-and what no kernel wrote is known to be uninitialised.
+and what no kernel wrote is known to be uninitialised. With ``PART PARTS`` behind, every so manieth workload alone.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from tests.ops.cases import DTYPES
 from .workloads import TINY, arguments, results
 
 
-def run(device: torch.device) -> int:
-    """Every workload in every dtype, aligned and not; returns how many ran. Raises where a result is not finite."""
+def run(device: torch.device, part: int = 0, parts: int = 1) -> int:
+    """Every workload of this part in every dtype, aligned and not; returns how many ran. Raises where a result is not
+    finite."""
     cases = 0
-    for name, work in TINY.items():
+    for name, work in list(TINY.items())[part::parts]:
         for dtype in DTYPES:
             for offset in (0, 1):
                 tensors = arguments(work, device, dtype)
@@ -38,8 +39,9 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("sanitized: torch sees no CUDA device", file=sys.stderr)
         return 2
+    part, parts = map(int, sys.argv[1:]) if sys.argv[1:] else (0, 1)
     with use_backend("cuda"):
-        cases = run(torch.device("cuda"))
+        cases = run(torch.device("cuda"), part, parts)
     torch.cuda.synchronize()
     print(f"sanitized: {cases} cases ran")
     return 0

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -160,7 +161,7 @@ def test_the_report_is_written_and_one_failure_is_a_failure(
     ran: list[str] = []
     failing: list[str] = []
 
-    def run_named(name: str, args: object) -> dict:
+    def run_named(name: str, args: object, part: int = 0) -> dict:
         ran.append(name)
         return {"name": name, "ok": name not in failing, "rc": 0, "seconds": 0.0, "counts": {}}
 
@@ -175,6 +176,7 @@ def test_the_report_is_written_and_one_failure_is_a_failure(
         (["tests"], [], 1, list(tool.STEPS)),
         (["build"], [], 1, ["build"]),
         ([], ["--steps", "racecheck", "tests"], 0, ["tests", "racecheck"]),
+        ([], ["--steps", "tests", "memcheck", "--parts", "3"], 0, ["tests", *["memcheck"] * 3]),
     ):
         failing[:] = wrong
         ran.clear()
@@ -184,6 +186,24 @@ def test_the_report_is_written_and_one_failure_is_a_failure(
         assert (report["ok"], report["commit"], report["torch"]) == (status == 0, "abc", "2.11")
         assert [step["name"] for step in report["steps"]] == expected
         assert report["info"] == ["a: b", "c: d"]
+
+
+def test_jobs_run_side_by_side_and_parts_cover_every_case_once(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_there = threading.Barrier(2, timeout=30)  # breaks where the second waits for the first to end
+    commands = []
+
+    def run_step(name: str, command: list[str], *rest: object, **environment: str) -> dict:
+        commands.append((name, command[-2:]))
+        both_there.wait()
+        return {"name": name, "ok": True, "rc": 0, "seconds": 0.0, "counts": {}}
+
+    monkeypatch.setattr(tool, "run_step", run_step)
+    steps: list[dict] = []
+    tool.run_all(["memcheck"], tool.argparse.Namespace(parts=2, jobs=2), steps.append)
+    assert sorted(commands) == [("memcheck-1-of-2", ["0", "2"]), ("memcheck-2-of-2", ["1", "2"])]
+    assert sorted(step["name"] for step in steps) == ["memcheck-1-of-2", "memcheck-2-of-2"]
 
 
 def test_without_a_device_it_says_so_in_one_line_and_returns_two(
@@ -210,6 +230,9 @@ def test_importing_the_gpu_tests_touches_no_device() -> None:
 
 def test_what_is_sanitized_calls_every_kernel(spy: Spy) -> None:
     with use_backend("cpu"):
-        assert sanitized.run(torch.device("cpu")) >= 100
+        device = torch.device("cpu")
+        cases = sanitized.run(device)
+        assert cases >= 100
+        assert sum(sanitized.run(device, part, 3) for part in range(3)) == cases
     everything = {"adain_forward", "adain_backward", "bias_act_forward", "bias_act_backward", "bias_act_second"}
     assert set(spy.ran) == everything | {"philox_normal", "upfirdn2d"}
