@@ -24,6 +24,13 @@ def chip(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
+def driver(device: torch.device) -> str | None:
+    """The version of NVIDIA's driver; None on a CPU or where it cannot be asked."""
+    if device.type != "cuda":
+        return None
+    return _said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", f"--id={device.index or 0}")
+
+
 def last_level_cache(device: torch.device) -> int:
     """Bytes of the outermost cache: of the GPU, or of all the CPUs this process may run on together."""
     if device.type == "cuda":
@@ -59,17 +66,20 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def commit() -> str | None:
-    """The commit of this checkout, with "+changes" where tracked files differ from it; None outside of git."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=False)
-        except FileNotFoundError:  # no git on this machine
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    head = git("rev-parse", "HEAD")
+    """The commit of this checkout, with "+changes" where tracked files differ from it. Outside of git, as on a machine
+    to which only the files went, what BENCHMARK_COMMIT says."""
+    here = str(Path(__file__).parent)
+    head = _said("git", "-C", here, "rev-parse", "HEAD")
     if not head:
+        return os.environ.get("BENCHMARK_COMMIT")
+    changed = _said("git", "-C", here, "status", "--porcelain", "--untracked-files=no")
+    return head + ("+changes" if changed else "")
+
+
+def _said(*command: str) -> str | None:
+    """What a program prints; None where it fails or does not exist."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
         return None
-    return head + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    return done.stdout.strip() if done.returncode == 0 else None

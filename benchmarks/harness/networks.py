@@ -61,6 +61,7 @@ def common_columns(op: str, device: torch.device, memory: str) -> Row:
         "op": op,
         "device": device.type,
         "chip": machine.chip(device),
+        "driver": machine.driver(device),
         "layout": "channels_last",
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

@@ -60,6 +60,7 @@ def start_session(
         "op": op,
         "device": setting.device.type,
         "chip": machine.chip(setting.device),
+        "driver": machine.driver(setting.device),
         "dtype": setting.dtype,
         "layout": setting.layout,
         "direction": setting.direction,

@@ -15,6 +15,7 @@ def row(provider: str, resolution: int, ms: float, case: str = "epilogue") -> di
         "torch": "2.6.0",
         "threads": 2,
         "commit": None,
+        "driver": None,
         "version": "0",
         "case": case,
         "shape": [4, 8, resolution, resolution],

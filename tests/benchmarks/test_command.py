@@ -20,7 +20,7 @@ from .conftest import FOLDER
 
 QUICK = "--device cpu --quick --batch 1 --threads 1 --resolutions 8 --providers ours,eager"
 KEYS = {"op", "device", "chip", "dtype", "layout", "direction", "shape", "provider", "ms", "gbps", "roofline"}
-MORE_KEYS = {"peak_bytes", "torch", "spread", "commit", "case", "threads", "saved_bytes"}
+MORE_KEYS = {"peak_bytes", "torch", "spread", "commit", "driver", "case", "threads", "saved_bytes"}
 BENCHES = ("adain_bench", "bias_act_bench", "upfirdn2d_bench")
 OVERVIEW = "--device cpu --batch 1 --ops bias_act --resolutions 32"
 
