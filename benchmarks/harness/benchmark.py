@@ -49,6 +49,7 @@ class Case:
     peer: makes the function from the module of the same name as the op in the StyleGAN3 project and the value of
         ``impl`` that is to run.
     smallest: the lowest resolution with such a layer.
+    parameter_dtype: of the arguments after x; None: x's own.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Case:
     functions: Callable[[Setting], dict[str, list[Function]]]
     peer: Callable[[ModuleType, str, Setting], Function] | None = None
     smallest: int = 4
+    parameter_dtype: torch.dtype | None = None
 
 
 @dataclass(frozen=True)

@@ -38,16 +38,18 @@ def draw_inputs(case: Case, resolution: int, setting: Setting, cache: int) -> In
     generator = torch.Generator(setting.device).manual_seed(0)
     backward = setting.direction != "fwd"
 
-    def draw(shape: tuple[int, ...]) -> Tensor:
-        drawn = torch.randn(shape, generator=generator, dtype=setting.torch_dtype, device=setting.device)
+    def draw(shape: tuple[int, ...], dtype: torch.dtype = setting.torch_dtype) -> Tensor:
+        drawn = torch.randn(shape, generator=generator, dtype=dtype, device=setting.device)
         return drawn.contiguous(memory_format=setting.memory_format) if len(shape) == 4 else drawn
 
     described = [(tuple(x_shape), True), *case.parameters(x_shape)]
+    of_parameters = case.parameter_dtype or setting.torch_dtype
+    dtypes = [setting.torch_dtype] + [of_parameters] * (len(described) - 1)
     differentiated = [position for position, (_, wanted) in enumerate(described) if wanted]
     count = sets_beyond(cache, min(bytes_of(shape, setting.torch_dtype.itemsize) for shape in (x_shape, y_shape)))
     arguments = []
     for _ in range(count):
-        tensors = [draw(shape) for shape, _ in described]
+        tensors = [draw(shape, dtype) for (shape, _), dtype in zip(described, dtypes, strict=True)]
         for position in differentiated if backward else ():
             tensors[position].requires_grad_()
         arguments.append(tuple(tensors))

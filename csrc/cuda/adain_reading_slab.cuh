@@ -61,45 +61,57 @@ class SlabColumn {
     V left, centre, right;
   };
 
+  // Where there is no neighbour the pixel itself is read, and counts as zeros: a branch around a load makes the next one
+  // wait.
   __device__ __forceinline__ SlabColumn(const AdaIN& op, const SlabReader& reader, int64_t n, int c, int j)
-      : reader_(reader), x_(static_cast<const T*>(op.x) + n * reader.sample()), left_(reader.pixel(j > 0 ? j - 1 : j) + c),
-        centre_(reader.pixel(j) + c), right_(reader.pixel(j + 1 < reader.w ? j + 1 : j) + c), has_left_(j > 0),
-        has_right_(j + 1 < reader.w) {}
-
-  // Reads the nearest pixel where there is none, and then takes zeros: a branch around a load makes the next one wait.
-  __device__ __forceinline__ Row read(int i) const {
-    const T* const row = x_ + reader_.row(i < 0 ? 0 : i < reader_.h ? i : reader_.h - 1);
-    Row pixels{*reinterpret_cast<const V*>(row + left_), *reinterpret_cast<const V*>(row + centre_),
-               *reinterpret_cast<const V*>(row + right_)};
-    return pixels;
+      : reader(reader), has_left_(j > 0), has_right_(j + 1 < reader.w) {
+    const T* const sample = static_cast<const T*>(op.x) + n * reader.sample() + c;
+    left_ = sample + reader.pixel(has_left_ ? j - 1 : j);
+    centre_ = sample + reader.pixel(j);
+    right_ = sample + reader.pixel(has_right_ ? j + 1 : j);
+    only_the_address(left_), only_the_address(centre_), only_the_address(right_);
   }
 
-  // Of row i, as read.
-  __device__ __forceinline__ void sum(const Row& row, int i, A* sums) const {
-    const bool inside = reader_.inside(i);
+  const SlabReader& reader;
+
+  // Of the row that begins at `row`, see SlabReader.
+  __device__ __forceinline__ Row read(int row) const {
+    return {*reinterpret_cast<const V*>(left_ + row), *reinterpret_cast<const V*>(centre_ + row),
+            *reinterpret_cast<const V*>(right_ + row)};
+  }
+
+  // Of row i, zeros where there is none.
+  __device__ __forceinline__ Row read_if_inside(int i) const {
+    const Row row = read(reader.row(i < 0 ? 0 : i < reader.h ? i : reader.h - 1));
+    const bool inside = reader.inside(i);
+    return {kept_if(inside, row.left), kept_if(inside, row.centre), kept_if(inside, row.right)};
+  }
+
+  __device__ __forceinline__ void sum(const Row& row, A* sums) const {
+    const V left = kept_if(has_left_, row.left), right = kept_if(has_right_, row.right);
 #pragma unroll
-    for (int k = 0; k < slab_width; ++k) {
-      const A sum = blur_of(has_left_ ? row.left[k] : A(0), row.centre[k], has_right_ ? row.right[k] : A(0));
-      sums[k] = inside ? sum : A(0);
-    }
+    for (int k = 0; k < slab_width; ++k) sums[k] = blur_of(left[k], row.centre[k], right[k]);
   }
 
  private:
-  const SlabReader& reader_;
-  const T* const x_;  // the sample, the same for a block: that takes none of a thread's registers
-  const int left_, centre_, right_;
+  const T *left_, *centre_, *right_;
   const bool has_left_, has_right_;
 };
 
 // v of a column's rows from `first` on, some at a time.
 template <typename T, int batch = reading_slab_batch<T>>
 class SlabRows {
+  static_assert(batch % 2 == 0, "where the rows of a batch lie depends on whether its first is odd");
+
  public:
   using A = acc_t<T>;
 
-  __device__ __forceinline__ SlabRows(const SlabColumn<T>& column, int first) : column_(column), next_(first + 1) {
-    column.sum(column.read(first - 1), first - 1, above_);
-    column.sum(column.read(first), first, here_);
+  __device__ __forceinline__ SlabRows(const SlabColumn<T>& column, int first)
+      : column_(column), next_(first + 1), at_(column.reader.row(next_)) {
+    column.sum(column.read_if_inside(first - 1), above_);
+    column.sum(column.read_if_inside(first), here_);
+#pragma unroll
+    for (int r = 0; r <= batch; ++r) from_next_[r] = column.reader.row(next_ + r) - at_;
     read();
   }
 
@@ -108,7 +120,7 @@ class SlabRows {
 #pragma unroll
     for (int r = 0; r < batch; ++r) {
       A below[slab_width];
-      column_.sum(rows_[r], next_ + r, below);
+      column_.sum(rows_[r], below);
 #pragma unroll
       for (int k = 0; k < slab_width; ++k) {
         v[r][k] = blurred(above_[k], here_[k], below[k]);
@@ -117,18 +129,25 @@ class SlabRows {
       }
     }
     next_ += batch;
+    at_ += from_next_[batch];
     if (goes_on) read();
   }
 
  private:
   const SlabColumn<T>& column_;
-  int next_;
+  int next_, at_;              // row next_ begins there,
+  int from_next_[batch + 1];   // and those after it so much further on
   A above_[slab_width], here_[slab_width];
   typename SlabColumn<T>::Row rows_[batch];
 
   __device__ __forceinline__ void read() {
+    if (next_ >= 0 && next_ + batch <= column_.reader.h) {
 #pragma unroll
-    for (int r = 0; r < batch; ++r) rows_[r] = column_.read(next_ + r);
+      for (int r = 0; r < batch; ++r) rows_[r] = column_.read(at_ + from_next_[r]);
+    } else {
+#pragma unroll
+      for (int r = 0; r < batch; ++r) rows_[r] = column_.read_if_inside(next_ + r);
+    }
   }
 };
 
@@ -147,8 +166,8 @@ struct ReadChannels {
     load_parameters(op.noise ? static_cast<const A*>(op.noise_strength) + c : nullptr, 1, A(0), strength);
     load_parameters(op.bias ? static_cast<const A*>(op.bias) + c : nullptr, 1, A(0), bias);
     const SlabColumn<T> column(op, reader, n, c, 0);
-    column.sum(column.read(0), 0, here);
-    column.sum(column.read(1), 1, below);
+    column.sum(column.read_if_inside(0), here);
+    column.sum(column.read_if_inside(1), below);
     const A first_noise = channels.noise ? channels.noise[0] : A(0);
 #pragma unroll
     for (int k = 0; k < slab_width; ++k) {
@@ -200,10 +219,13 @@ __device__ __forceinline__ void for_rows(const AdaIN& op, const SlabReader& read
   const int j = piece.j(), bottom = piece.bottom();
   const SlabColumn<T> column(op, reader, piece.n(), piece.c(), j);
   SlabRows<T> rows(column, piece.top());
+  const A* noise_here = noise ? noise + piece.top() * reader.w + j : nullptr;
+  only_the_address(noise_here);
   for (int i = piece.top(); i < bottom; i += batch) {
     const int count = bottom - i;
     A noises[batch], v[batch][slab_width];
-    numbers_or_zeros<batch>(noise, noises, [&](int r) { return (i + (r < count ? r : count - 1)) * reader.w + j; });
+    numbers_or_zeros<batch>(noise_here, noises, [&](int r) { return (r < count ? r : count - 1) * reader.w; });
+    if (noise_here) noise_here += batch * reader.w;
     rows.take(v, count > batch);
     f(i, count, v, noises);
   }
@@ -227,7 +249,7 @@ __global__ void __launch_bounds__(reading_slab_threads, 2)
 #pragma unroll
                       for (int k = 0; k < slab_width; ++k) v[r][k] = channels.from_pivot(v[r][k], noise[r], k);
                     }
-                    moments = combine(moments, batch_moments(v, count));
+                    merge_batch(moments, v, count);
                   });
     }
     const Moments<A> column = slab_reduce<T>(moments, grid.lanes);

@@ -156,8 +156,8 @@ __device__ __forceinline__ Moments<A> of_channel(const ChannelMoments<A>& v, int
 template <int batch, typename A>
 __device__ __forceinline__ ChannelMoments<A> batch_moments(const A (&value)[batch][slab_width], int count) {
   ChannelMoments<A> moments{};
-  moments.count = count < batch ? A(count) : A(batch);
-  const A share = count < batch ? A(1) / A(count) : A(1) / A(batch);
+  moments.count = A(count);
+  const A share = A(1) / A(count);
 #pragma unroll
   for (int i = 0; i < slab_width; ++i) {
     A sum = A(0);
@@ -174,19 +174,56 @@ __device__ __forceinline__ ChannelMoments<A> batch_moments(const A (&value)[batc
   return moments;
 }
 
-// Reads `batch` of a thread's pixels, of which `left` are left: beyond them the last one again, because a branch around
-// each would make one load wait for the other.
-template <int batch, typename T>
-__device__ __forceinline__ void read_pixels(const Channels<T>& channels, const void* tensor, int64_t at, int64_t hop,
-                                            int left, Pack<T, slab_width>* raw) {
+// Merges the first `count` values of a batch into a thread's moments. A whole batch is most of the work: no division in
+// full precision, whose error would be that of the weight of a difference of means; no question whether either is empty.
+template <int batch, typename A>
+__device__ __forceinline__ void merge_batch(ChannelMoments<A>& total, const A (&value)[batch][slab_width], int count) {
+  if (count < batch) {
+    total = combine(total, batch_moments(value, count));
+    return;
+  }
+  const A before = total.count, share = nearly_divided(A(batch), before + A(batch)), weight = before * share;
+  total.count = before + A(batch);
 #pragma unroll
-  for (int k = 0; k < batch; ++k) raw[k] = channels.read(tensor, at + (k < left ? k : left - 1) * hop);
+  for (int i = 0; i < slab_width; ++i) {
+    A sum = A(0), m2 = A(0);
+#pragma unroll
+    for (int k = 0; k < batch; ++k) sum += value[k][i];
+    const A mean = sum * (A(1) / A(batch));
+#pragma unroll
+    for (int k = 0; k < batch; ++k) m2 = fma(value[k][i] - mean, value[k][i] - mean, m2);
+    const A delta = mean - total.mean[i];
+    total.mean[i] = fma(delta, share, total.mean[i]);
+    total.m2[i] += fma(delta * delta, weight, m2);
+  }
+}
+
+// values[k] = p[k * hop] for a thread's next pixels, of which `left` are left: beyond them the last one again. One branch
+// around all loads: with one around each, each would wait for the one before.
+template <int batch, typename V>
+__device__ __forceinline__ void read_pixels(const void* p, int64_t hop_bytes, int left, V* values) {
+  const char* pixel = static_cast<const char*>(p);
+  only_the_address(pixel);
+  if (left >= batch) {
+#pragma unroll
+    for (int k = 0; k < batch; ++k, pixel += hop_bytes) values[k] = *reinterpret_cast<const V*>(pixel);
+  } else {
+#pragma unroll
+    for (int k = 0; k < batch; ++k) {
+      values[k] = *reinterpret_cast<const V*>(pixel);
+      pixel += k + 1 < left ? hop_bytes : 0;
+    }
+  }
 }
 template <int batch, typename T>
-__device__ __forceinline__ void read_noise(const Channels<T>& channels, int64_t pixel, int64_t step, int left,
+__device__ __forceinline__ void read_noise(const Channels<T>& channels, int64_t pixel, int step, int left,
                                            acc_t<T>* noise) {
-  numbers_or_zeros<batch>(channels.noise, noise,
-                          [&](int k) { return pixel + (k < left ? k : left - 1) * step; });
+  if (channels.noise) {
+    read_pixels<batch>(channels.noise + pixel, step * int(sizeof(*noise)), left, noise);
+  } else {
+#pragma unroll
+    for (int k = 0; k < batch; ++k) noise[k] = 0;
+  }
 }
 
 // Moments of this thread's pixels, relative to the pivot, batch by batch.
@@ -194,21 +231,22 @@ template <typename T>
 __device__ __forceinline__ ChannelMoments<acc_t<T>> moments_of(const AdaIN& op, const SlabPlace<false>& place) {
   using A = acc_t<T>;
   const Channels<T> channels(op, place.n(), place.c());
-  const int64_t step = place.step(), hop = step * op.c;
+  const int step = place.step();
+  const int64_t hop = step * op.c;
   int64_t pixel = place.first(), at = channels.base + pixel * op.c;
   constexpr int batch = slab_batch<T>;
   ChannelMoments<A> total{};
   for (int left = place.count(); left > 0; left -= batch, pixel += batch * step, at += batch * hop) {
     Pack<T, slab_width> raw[batch];
     A noise[batch], value[batch][slab_width];
-    read_pixels<batch>(channels, op.x, at, hop, left, raw);
+    read_pixels<batch>(static_cast<const T*>(op.x) + at, hop * int(sizeof(T)), left, raw);
     read_noise<batch>(channels, pixel, step, left, noise);
 #pragma unroll
     for (int k = 0; k < batch; ++k) {
 #pragma unroll
       for (int i = 0; i < slab_width; ++i) value[k][i] = channels.from_pivot(raw[k], noise[k], i);
     }
-    total = combine(total, batch_moments(value, left));
+    merge_batch(total, value, left);
   }
   return total;
 }
@@ -237,22 +275,25 @@ __global__ void __launch_bounds__(slab_threads, slab_blocks)
     const Channels<T> channels(p.op, place.n(), place.c());
     const Styles<A> styles(p.op, p.mean, p.rstd, place.n(), place.c());
     constexpr int batch = slab_batch<T>;
-    const int64_t step = place.step(), hop = step * p.op.c;
+    const int step = place.step();
+    const int64_t hop = step * p.op.c;
     int64_t pixel = place.first(), at = channels.base + pixel * p.op.c;
     for (int left = place.count(); left > 0; left -= batch, pixel += batch * step, at += batch * hop) {
       Pack<T, slab_width> raw[batch];
       A noise[batch];
-      read_pixels<batch>(channels, p.op.x, at, hop, left, raw);
+      read_pixels<batch>(static_cast<const T*>(p.op.x) + at, hop * int(sizeof(T)), left, raw);
       read_noise<batch>(channels, pixel, step, left, noise);
+      T* to = static_cast<T*>(p.y) + at;
+      only_the_address(to);
 #pragma unroll
-      for (int k = 0; k < batch; ++k) {
+      for (int k = 0; k < batch; ++k, to += hop) {
         A y[slab_width];
 #pragma unroll
         for (int i = 0; i < slab_width; ++i) {
           const Style<A>& style = styles.style[i];
           y[i] = channels.channel[i].output(style.z(style.normalised(channels.from_pivot(raw[k], noise[k], i))));
         }
-        if (k < left) channels.write(p.y, at + k * hop, Pack<T, slab_width>::of(y));
+        if (k < left) *reinterpret_cast<Pack<T, slab_width>*>(to) = Pack<T, slab_width>::of(y);
       }
     }
   }

@@ -13,13 +13,14 @@ template <typename T, bool reverse, typename F>
 __device__ __forceinline__ void for_slab_pixels(const AdaINBackward& p, const Channels<T>& channels,
                                                 const SlabPlace<reverse>& place, F f) {
   constexpr int batch = slab_backward_batch;
-  const int64_t step = place.step(), hop = step * p.op.c;
+  const int step = place.step();
+  const int64_t hop = step * p.op.c;
   int64_t pixel = place.first(), at = channels.base + pixel * p.op.c;
   for (int left = place.count(); left > 0; left -= batch, pixel += batch * step, at += batch * hop) {
     Pack<T, slab_width> x[batch], dy[batch];
     acc_t<T> noise[batch];
-    read_pixels<batch>(channels, p.op.x, at, hop, left, x);
-    read_pixels<batch>(channels, p.dy, at, hop, left, dy);
+    read_pixels<batch>(static_cast<const T*>(p.op.x) + at, hop * int(sizeof(T)), left, x);
+    read_pixels<batch>(static_cast<const T*>(p.dy) + at, hop * int(sizeof(T)), left, dy);
     read_noise<batch>(channels, pixel, step, left, noise);
 #pragma unroll
     for (int k = 0; k < batch; ++k)

@@ -135,6 +135,19 @@ struct alignas(n * sizeof(T)) Pack<T, n, std::enable_if_t<sizeof(T) == 2 && n % 
   }
 };
 
+// v, or zeros. Of 16-bit numbers whole words are chosen: half as many instructions as for what they hold.
+template <typename T, int n>
+__device__ __forceinline__ Pack<T, n> kept_if(bool keep, const Pack<T, n>& v) {
+  if constexpr (sizeof(T) == 2 && n % 2 == 0) {
+    Pack<T, n> kept;
+#pragma unroll
+    for (int i = 0; i < n / 2; ++i) kept.word[i] = keep ? v.word[i] : 0u;
+    return kept;
+  } else {
+    return keep ? v : Pack<T, n>{};
+  }
+}
+
 // One 16-byte load or store.
 template <typename T>
 using Vec = Pack<T, int(16 / sizeof(T))>;
@@ -151,6 +164,19 @@ __device__ __forceinline__ void compute_anew(V& v) {
   memcpy(&v, words, sizeof(v));
 #else
   (void)v;
+#endif
+}
+
+// Makes an address in global memory a number that the compiler knows nothing more of, where it would keep the numbers of
+// elements that it came from instead, and take five instructions for each load where one does.
+template <typename T>
+__device__ __forceinline__ void only_the_address(T*& p) {
+#if !defined(STYLEGAN_FAST_EMULATOR)
+  size_t address = __cvta_generic_to_global(p);
+  asm volatile("" : "+l"(address));
+  p = static_cast<T*>(__cvta_global_to_generic(address));
+#else
+  (void)p;
 #endif
 }
 
