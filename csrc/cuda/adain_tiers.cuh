@@ -34,15 +34,10 @@ constexpr AdaINTierRow adain_tiers[] = {
     {AdaINTier::warp, Layout::contiguous, 0, false, warp_size * warp_tier_values},
     // 1024 threads of 16 values, or in the backward 512 of 32: either is all the registers of a multiprocessor.
     {AdaINTier::block, Layout::contiguous, 0, false, block_tier_threads * block_tier_values},
-    // 8 blocks of half that.
-    {AdaINTier::cluster, Layout::contiguous, 90, true,
-     cluster_tier_blocks * cluster_tier_threads * cluster_tier_values},
     {AdaINTier::vector_split, Layout::contiguous, 0, true, any_size},
     // 256 threads of 64 values, or in the backward of 64 of x and of dy in 16 bits or 32 in fp32, which is what 255
     // registers hold of them beside the constants of 4 channels.
     {AdaINTier::slab_block, Layout::channels_last, 0, true, slab_team_threads * slab_packs * slab_width},
-    {AdaINTier::slab_cluster, Layout::channels_last, 90, true,
-     slab_cluster_blocks * slab_team_threads * slab_packs * slab_width},
     {AdaINTier::slab_split, Layout::channels_last, 0, true, any_size},
 };
 
