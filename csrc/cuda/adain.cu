@@ -9,18 +9,16 @@ namespace cuda {
 namespace {
 
 template <typename T>
-bool clusters_run(AdaINTier tier) {
-  if (tier == AdaINTier::slab_cluster)
-    return largest_cluster_fits<adain_slab_cluster<T>>(slab_cluster_blocks, slab_team_threads);
-  return largest_cluster_fits<adain_cluster<T>>(cluster_tier_blocks, cluster_tier_threads);
+bool clusters_run() {
+  return largest_cluster_fits<adain_slab_cluster<T>>(slab_cluster_blocks, slab_team_threads);
 }
 
 AdaINChoice choice_of(const AdaINForward& p) {
-  return choose(p.op, false, aligned16({p.op.x, p.y, p.op.noise}), [&](AdaINTier tier) {
+  return choose(p.op, false, aligned16({p.op.x, p.y, p.op.noise}), [&] {
     switch (p.op.dtype) {
-      case DType::f16: return clusters_run<__half>(tier);
-      case DType::bf16: return clusters_run<__nv_bfloat16>(tier);
-      default: return clusters_run<float>(tier);
+      case DType::f16: return clusters_run<__half>();
+      case DType::bf16: return clusters_run<__nv_bfloat16>();
+      default: return clusters_run<float>();
     }
   });
 }
@@ -92,16 +90,13 @@ Status adain_forward(const AdaINForward& p, void* stream) {
   if (choice.tier == AdaINTier::split) return split_forward(entry, p, stream);
   if (choice.tier == AdaINTier::vector_split) return vector_split_forward(entry, p, stream);
   if (p.op.layout == Layout::channels_last) return slab_forward(entry, p, choice.tier, stream);
-  const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
   return with_width(entry, p.op, choice.vectors, [&](auto zero, auto width) {
     using T = decltype(zero);
     if (choice.tier == AdaINTier::warp) {
-      const int lanes = lanes_for(pixels);
+      const int lanes = lanes_for(p.op.h * p.op.w);
       return launch(entry, adain_warp<T, width()>, warp_tier_shape(p.op, lanes), stream, p, lanes);
     }
-    if (choice.tier == AdaINTier::block)
-      return launch(entry, adain_block<T, width()>, block_tier_shape(p.op, block_tier_values), stream, p);
-    return launch(entry, adain_cluster<T>, cluster_tier_shape(planes, pixels, cluster_tier_values), stream, p);
+    return launch(entry, adain_block<T, width()>, block_tier_shape(p.op, block_tier_values), stream, p);
   });
 }
 

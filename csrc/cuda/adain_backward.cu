@@ -10,21 +10,8 @@ namespace stylegan_fast {
 namespace cuda {
 namespace {
 
-template <typename T>
-bool clusters_run(AdaINTier tier) {
-  if (tier == AdaINTier::slab_cluster)
-    return largest_cluster_fits<adain_slab_cluster_backward<T>>(slab_cluster_blocks, slab_team_threads);
-  return largest_cluster_fits<adain_cluster_backward<T>>(cluster_tier_blocks, cluster_tier_backward_threads);
-}
-
 AdaINChoice choice_of(const AdaINBackward& p) {
-  return choose(p.op, true, aligned16({p.op.x, p.dy, p.dx, p.op.noise}), [&](AdaINTier tier) {
-    switch (p.op.dtype) {
-      case DType::f16: return clusters_run<__half>(tier);
-      case DType::bf16: return clusters_run<__nv_bfloat16>(tier);
-      default: return clusters_run<float>(tier);
-    }
-  });
+  return choose(p.op, true, aligned16({p.op.x, p.dy, p.dx, p.op.noise}), [] { return false; });
 }
 
 Status split_backward(const char* entry, const AdaINBackward& p, const PlaneSums& sums, void* stream) {
@@ -76,31 +63,26 @@ Status vector_split_backward(const char* entry, const AdaINBackward& p, const Pl
   });
 }
 
-Status slab_resident_backward(const char* entry, const AdaINBackward& p, AdaINTier tier, void* stream) {
-  const SlabTeams teams = slab_teams(p.op, tier, true);
+Status slab_block_backward(const char* entry, const AdaINBackward& p, void* stream) {
+  const SlabTeams teams = slab_teams(p.op, AdaINTier::slab_block, true);
   return with_fast_dtype(entry, p.op, [&](auto zero) {
     using T = decltype(zero);
-    const auto kernel = tier == AdaINTier::slab_cluster ? adain_slab_cluster_backward<T>
-                        : teams.few                     ? adain_slab_block_backward<T, slab_few_packs>
-                                                        : adain_slab_block_backward<T, slab_backward_packs<T>>;
+    const auto kernel = teams.few ? adain_slab_block_backward<T, slab_few_packs>
+                                  : adain_slab_block_backward<T, slab_backward_packs<T>>;
     return launch(entry, kernel, teams.shape, stream, p, teams.grid);
   });
 }
 
 Status resident_backward(const char* entry, const AdaINBackward& p, const AdaINChoice& choice, void* stream) {
-  if (p.op.layout == Layout::channels_last) return slab_resident_backward(entry, p, choice.tier, stream);
-  const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
+  if (p.op.layout == Layout::channels_last) return slab_block_backward(entry, p, stream);
   return with_width(entry, p.op, choice.vectors, [&](auto zero, auto width) {
     using T = decltype(zero);
     if (choice.tier == AdaINTier::warp) {
-      const int lanes = lanes_for(pixels);
+      const int lanes = lanes_for(p.op.h * p.op.w);
       return launch(entry, adain_warp_backward<T, width()>, warp_tier_shape(p.op, lanes), stream, p, lanes);
     }
-    if (choice.tier == AdaINTier::block)
-      return launch(entry, adain_block_backward<T, width()>, block_tier_shape(p.op, block_tier_backward_values),
-                    stream, p);
-    return launch(entry, adain_cluster_backward<T>, cluster_tier_shape(planes, pixels, cluster_tier_backward_values),
-                  stream, p);
+    return launch(entry, adain_block_backward<T, width()>, block_tier_shape(p.op, block_tier_backward_values), stream,
+                  p);
   });
 }
 

@@ -1,5 +1,6 @@
-// adain, the cluster tier (sm_90 and up): planes of up to 65536 pixels (256x256), each held by the registers of a
-// cluster of 8 blocks, whose partial sums meet in distributed shared memory.
+// Planes of up to 65536 pixels (256x256), each held by the registers of a cluster of 8 blocks (sm_90 and up), whose
+// partial sums meet in distributed shared memory: who shares them. What runs so are the kernels of
+// adain_reading_resident.cuh, for which two passes would cost more.
 #pragma once
 
 #include "adain_block.cuh"
@@ -49,20 +50,6 @@ class ClusterTeam {
   int turn_ = 0;
 };
 #endif
-
-template <typename T>
-__global__ void __launch_bounds__(cluster_tier_threads, 2) adain_cluster(AdaINForward p) {
-#if defined(STYLEGAN_FAST_CLUSTERS)
-  resident_forward<T, Vec<T>::size, cluster_tier_values / Vec<T>::size>(p, ClusterTeam());
-#endif
-}
-
-template <typename T>
-__global__ void __launch_bounds__(cluster_tier_backward_threads, 2) adain_cluster_backward(AdaINBackward p) {
-#if defined(STYLEGAN_FAST_CLUSTERS)
-  resident_backward<T, Vec<T>::size, cluster_tier_backward_values / Vec<T>::size>(p, ClusterTeam());
-#endif
-}
 
 }  // namespace cuda
 }  // namespace stylegan_fast

@@ -1,5 +1,5 @@
-// adain for channels_last, the tiers that hold a slab in registers: of a block, or (sm_90 and up) of a cluster of 8
-// blocks, whose partial sums meet in distributed shared memory.
+// adain for channels_last, the tiers that hold a slab in registers: of a block, or in the forward (sm_90 and up) of a
+// cluster of 8 blocks, whose partial sums meet in distributed shared memory.
 #pragma once
 
 #include "adain_slab_resident.cuh"
@@ -112,13 +112,6 @@ template <typename T>
 __global__ void __launch_bounds__(slab_team_threads, 1) adain_slab_cluster(AdaINForward p, SlabGrid grid) {
 #if defined(STYLEGAN_FAST_CLUSTERS)
   slab_resident_forward<T, slab_packs>(p, grid, SlabClusterTeam());
-#endif
-}
-
-template <typename T>
-__global__ void __launch_bounds__(slab_team_threads, 1) adain_slab_cluster_backward(AdaINBackward p, SlabGrid grid) {
-#if defined(STYLEGAN_FAST_CLUSTERS)
-  slab_resident_backward<T, slab_backward_packs<T>>(p, grid, SlabClusterTeam());
 #endif
 }
 

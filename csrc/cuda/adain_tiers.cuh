@@ -17,28 +17,35 @@ namespace cuda {
 
 enum class AdaINTier { warp, block, cluster, vector_split, slab_block, slab_cluster, slab_split, split };
 
-// A tier holds so many values of x in registers. The first row whose conditions are met is taken. No threshold is
-// measured: each is what the register budget named beside it can hold.
+// A tier holds so many values of x in registers, of a plane of so many pixels. The first row whose conditions are met is
+// taken. The values are what the register budget named beside them can hold; what was measured is said to be.
 struct AdaINTierRow {
   AdaINTier tier;
   Layout layout;
   int capability;  // at least; 75 for 7.5
   bool vectors;    // only with vectors: 16 bytes of pixels, or 4 channels
-  int64_t most_values;
+  bool backward;   // there, too
+  int64_t most_values, most_pixels;
 };
 
 constexpr int64_t any_size = std::numeric_limits<int64_t>::max();
 
 constexpr AdaINTierRow adain_tiers[] = {
     // 32 lanes of 8 values. A block for so small a plane would be mostly barriers.
-    {AdaINTier::warp, Layout::contiguous, 0, false, warp_size * warp_tier_values},
-    // 1024 threads of 16 values, or in the backward 512 of 32: either is all the registers of a multiprocessor.
-    {AdaINTier::block, Layout::contiguous, 0, false, block_tier_threads * block_tier_values},
-    {AdaINTier::vector_split, Layout::contiguous, 0, true, any_size},
+    {AdaINTier::warp, Layout::contiguous, 0, false, true, warp_size * warp_tier_values, any_size},
+    // 1024 threads of 16 values, or in the backward 512 of 32: either is all the registers of a multiprocessor. A cluster
+    // of 8 blocks, which would hold the planes of 256x256, was measured on an H100 and was slower than two passes: forward
+    // 328 us for 293 in fp32 and 236 for 168 in bf16, backward 482 for 463 and 292 for 247.
+    {AdaINTier::block, Layout::contiguous, 0, false, true, block_tier_threads * block_tier_values, any_size},
+    {AdaINTier::vector_split, Layout::contiguous, 0, true, true, any_size, any_size},
     // 256 threads of 64 values, or in the backward of 64 of x and of dy in 16 bits or 32 in fp32, which is what 255
     // registers hold of them beside the constants of 4 channels.
-    {AdaINTier::slab_block, Layout::channels_last, 0, true, slab_team_threads * slab_packs * slab_width},
-    {AdaINTier::slab_split, Layout::channels_last, 0, true, any_size},
+    {AdaINTier::slab_block, Layout::channels_last, 0, true, true, slab_team_threads * slab_packs * slab_width, any_size},
+    // 8 of these blocks. Measured on an H100 against two passes: at 64x64 62 us for 72 in bf16 and 76 for 93 in fp32, but
+    // at 128x128 in fp32 190 for 162, and in the backward 112 for 103 at 64x64 in bf16.
+    {AdaINTier::slab_cluster, Layout::channels_last, 90, true, false,
+     slab_cluster_blocks * slab_team_threads * slab_packs * slab_width, 64 * 64},
+    {AdaINTier::slab_split, Layout::channels_last, 0, true, true, any_size, any_size},
 };
 
 static_assert(block_tier_threads * block_tier_values == block_tier_backward_threads * block_tier_backward_values &&
@@ -75,7 +82,7 @@ struct AdaINChoice {
   bool vectors;
 };
 
-// `aligned`: every tensor begins at 16 bytes. clusters_fit(tier) is asked only where the answer matters.
+// `aligned`: every tensor begins at 16 bytes. clusters_fit() is asked only where the answer matters.
 template <typename Ask>
 AdaINChoice choose(const AdaIN& op, bool backward, bool aligned, Ask clusters_fit) {
   const int64_t width = op.dtype == DType::f32 ? 4 : 8;
@@ -85,9 +92,10 @@ AdaINChoice choose(const AdaIN& op, bool backward, bool aligned, Ask clusters_fi
   const bool vectors = aligned && (op.layout == Layout::contiguous ? op.h * op.w % width : op.c % slab_width) == 0;
   for (const AdaINTierRow& row : adain_tiers) {
     if (row.layout != op.layout || (row.vectors && !vectors)) continue;
-    if (values_at_once(op, backward) > row.most_values) continue;
+    if (backward && !row.backward) continue;
+    if (values_at_once(op, backward) > row.most_values || op.h * op.w > row.most_pixels) continue;
     if (row.capability && compute_capability() < row.capability) continue;
-    if ((row.tier == AdaINTier::cluster || row.tier == AdaINTier::slab_cluster) && !clusters_fit(row.tier)) continue;
+    if (row.tier == AdaINTier::slab_cluster && !clusters_fit()) continue;
     return {row.tier, vectors};
   }
   return split;

@@ -7,7 +7,6 @@ import pytest
 
 from .adain_cases import (
     GRADIENTS,
-    NO_CLUSTERS,
     OPTIONS,
     backward,
     check_backward,
@@ -39,7 +38,7 @@ EDGES = [
     (1, 2, 64, 64),
 ]
 LARGE_EDGES = [(1, 1, 128, 128), (1, 1, 3, 5461), (1, 1, 16385, 1), (1, 2, 32, 513), (1, 1, 256, 256)]
-# Where clusters do not run, planes in slices of vectors: one, two and three of them, the last one shorter.
+# Planes in slices of vectors: one, two and three of them, the last one shorter.
 VECTOR_SLICES = [(1, 2, 128, 132), (2, 1, 130, 128), (1, 1, 160, 172), (1, 1, 223, 224)]
 LAYOUTS = [pytest.param(False, id="contiguous"), pytest.param(True, id="channels_last")]
 DTYPES = [pytest.param(dtype, id=dtype.name) for dtype in ALL]
@@ -65,36 +64,21 @@ def test_resident_tiers_are_right_at_their_edges(program: Path, case: int) -> No
     check_backward(program, p, dtype, False, int(case % 4 == 3))
 
 
-def test_a_cluster_holds_a_plane_that_no_block_can(program: Path) -> None:
-    p = make((1, 2, 128, 160), BF16, "all")
-    check_forward(program, p, BF16, False)
-    check_backward(program, p, BF16, False)
-
-
-@pytest.mark.parametrize("device", [{"capability": 80}, {"clusters_fit": 0}], ids=str)
-def test_where_clusters_cannot_run_the_split_tier_takes_their_planes(program: Path, device: dict[str, float]) -> None:
-    p = make((1, 1, 32, 516), F32, "all")
-    clustered = check_forward(program, p, F32, False).outputs["rstd"]
-    split = check_forward(program, p, F32, False, device=device).outputs["rstd"]
-    check_backward(program, p, F32, False, device=device)
-    assert np.allclose(clustered, split, rtol=1e-5)
-
-
 @pytest.mark.parametrize("case", range(len(VECTOR_SLICES)))
 def test_slices_of_vectors_are_right_at_their_edges(program: Path, case: int) -> None:
     """A covering subset: dtypes and options rotate."""
     dtype = (F32, BF16, F32, F16)[case]
     p = make(VECTOR_SLICES[case], dtype, OPTIONS[(case + 1) % 3])
-    check_forward(program, p, dtype, False, device=NO_CLUSTERS)
-    check_backward(program, p, dtype, False, device=NO_CLUSTERS)
+    check_forward(program, p, dtype, False)
+    check_backward(program, p, dtype, False)
 
 
 @pytest.mark.parametrize("name", ["mean is 3000 sigma", "the pivot is an outlier", "denormal"])
 def test_hard_planes_in_slices_of_vectors_keep_the_bound(program: Path, name: str) -> None:
     p = make((1, 1, 130, 128), F32, "plain")
     p = replace(p, x=ADVERSARIAL[name](p.x).astype(np.float32), scale=np.full((1, 1), 1.5, np.float32))
-    check_forward(program, p, F32, False, device=NO_CLUSTERS)
-    check_backward(program, p, F32, False, device=NO_CLUSTERS)
+    check_forward(program, p, F32, False)
+    check_backward(program, p, F32, False)
 
 
 @pytest.mark.slow
@@ -105,8 +89,8 @@ def test_slices_of_vectors_are_right_at_their_edges_in_every_dtype(
     program: Path, shape: tuple[int, int, int, int], options: str, dtype: DType
 ) -> None:
     p = make(shape, dtype, options)
-    check_forward(program, p, dtype, False, device=NO_CLUSTERS)
-    check_backward(program, p, dtype, False, device=NO_CLUSTERS)
+    check_forward(program, p, dtype, False)
+    check_backward(program, p, dtype, False)
 
 
 @pytest.mark.slow
