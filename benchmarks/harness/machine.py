@@ -66,12 +66,14 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def commit() -> str | None:
-    """The commit of this checkout, with "+changes" where tracked files differ from it. Outside of git, as on a machine
-    to which only the files went, what BENCHMARK_COMMIT says."""
+    """What BENCHMARK_COMMIT says, for a machine to which only the files went; else the commit of this checkout, with
+    "+changes" where tracked files differ from it."""
+    if given := os.environ.get("BENCHMARK_COMMIT"):
+        return given
     here = str(Path(__file__).parent)
     head = _said("git", "-C", here, "rev-parse", "HEAD")
     if not head:
-        return os.environ.get("BENCHMARK_COMMIT")
+        return None
     changed = _said("git", "-C", here, "status", "--porcelain", "--untracked-files=no")
     return head + ("+changes" if changed else "")
 
