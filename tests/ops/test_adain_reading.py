@@ -55,6 +55,27 @@ def test_the_reference_reads_as_the_two_alone_would(way: str) -> None:
     torch.testing.assert_close(adain_reference(**found), adain_reference(**whole))
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_reading_first_in_passes_of_its_own_is_the_same(
+    way: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What CUDA does with large contiguous planes of fp32, in fp64 and to the second derivative."""
+    found = reading((2, 3, 6, 8), torch.float64, "all", way)
+    tensors = {k: v.requires_grad_() for k, v in found.items() if isinstance(v, Tensor)}
+
+    def derivatives() -> list[Tensor]:
+        y = adain(**found)
+        first = torch.autograd.grad(y.sin().sum(), list(tensors.values()), create_graph=True)
+        return [y, *first, *torch.autograd.grad(sum(g.sin().sum() for g in first), list(tensors.values()))]
+
+    with use_backend(backend):
+        on_the_way = derivatives()
+        monkeypatch.setattr("stylegan_fast.ops.adain._is_better_read_first", lambda x, formula: True)
+        for before, after in zip(derivatives(), on_the_way, strict=True):
+            torch.testing.assert_close(before, after)
+
+
 @needs_extension
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
