@@ -44,7 +44,13 @@ def share_in_the_left_upper_corner(p: float, kinds: str, steps: int) -> float:
 
 
 @pytest.mark.slow
-def test_flips_turns_and_shifts_of_some_images_do_not_leak_and_of_all_they_do() -> None:
-    """At 0.5 and 0.75, where D sees the difference less, so short a run ends with many images turned."""
-    assert share_in_the_left_upper_corner(0.3, "blit", steps=600) > 0.97
-    assert share_in_the_left_upper_corner(1.0, "blit", steps=600) < 0.75  # flips and turns leave a quarter of it there
+@pytest.mark.parametrize(("p", "steps"), [(0.3, 600), (0.5, 1800), (0.75, 2400)])
+def test_flips_turns_and_shifts_do_not_leak_below_four_fifths(p: float, steps: int) -> None:
+    """The more images are augmented, the less D sees of the difference and the longer it takes: after 600 steps at 0.5
+    and 1,200 at 0.75 a third to a half of the images are still turned."""
+    assert share_in_the_left_upper_corner(p, "blit", steps) > 0.97
+
+
+@pytest.mark.slow
+def test_flips_and_turns_of_all_images_leak() -> None:
+    assert share_in_the_left_upper_corner(1.0, "blit", steps=2400) < 0.75  # which of the four, is left to chance
