@@ -1,6 +1,7 @@
 """Builds, runs the GPU tests and compute-sanitizer; to be run wherever there is a GPU.
 
-    python tools/gpu_check.py [--no-build] [--steps tests memcheck ...] [--parts N] [--jobs N] [--json PATH]
+    python tools/gpu_check.py [--no-build] [--steps tests memcheck ...] [--parts N] [--jobs N]
+                              [--json PATH] [--logs FOLDER]
 
 Steps: build (`pip install .` with nvcc), tests (`pytest -m gpu`), and memcheck, racecheck, initcheck, synccheck
 (compute-sanitizer over tests/gpu/sanitized.py, every kernel at tiny sizes). `--parts 4 --jobs 8` cuts each sanitizer's
