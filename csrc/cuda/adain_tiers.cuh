@@ -35,14 +35,14 @@ constexpr AdaINTierRow adain_tiers[] = {
     {AdaINTier::warp, Layout::contiguous, 0, false, true, warp_size * warp_tier_values, any_size},
     // 1024 threads of 16 values, or in the backward 512 of 32: either is all the registers of a multiprocessor. A cluster
     // of 8 blocks, which would hold the planes of 256x256, was measured on an H100 and was slower than two passes: forward
-    // 328 us for 293 in fp32 and 236 for 168 in bf16, backward 482 for 463 and 292 for 247.
+    // 328 us for 293 in fp32 and 235 for 168 in bf16, backward 482 for 463 and 301 for 247.
     {AdaINTier::block, Layout::contiguous, 0, false, true, block_tier_threads * block_tier_values, any_size},
     {AdaINTier::vector_split, Layout::contiguous, 0, true, true, any_size, any_size},
     // 256 threads of 64 values, or in the backward of 64 of x and of dy in 16 bits or 32 in fp32, which is what 255
     // registers hold of them beside the constants of 4 channels.
     {AdaINTier::slab_block, Layout::channels_last, 0, true, true, slab_team_threads * slab_packs * slab_width, any_size},
-    // 8 of these blocks. Measured on an H100 against two passes: at 64x64 62 us for 72 in bf16 and 76 for 93 in fp32, but
-    // at 128x128 in fp32 190 for 162, and in the backward 112 for 103 at 64x64 in bf16.
+    // 8 of these blocks. Measured on an H100 against two passes: at 64x64 61 us for 72 in bf16 and 76 for 93 in fp32, but
+    // at 128x128 in fp32 190 for 162, and in the backward 121 for 103 at 64x64 in bf16.
     {AdaINTier::slab_cluster, Layout::channels_last, 90, true, false,
      slab_cluster_blocks * slab_team_threads * slab_packs * slab_width, 64 * 64},
     {AdaINTier::slab_split, Layout::channels_last, 0, true, true, any_size, any_size},
