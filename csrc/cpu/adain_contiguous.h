@@ -23,21 +23,47 @@ struct PlaneMoments {
   double mean[most_together], rest[most_together], squares[most_together];
 };
 
+// One register of sums for each of the planes that are done together.
+template <class A>
+struct PlaneRows {
+  Lanes<A> rows[most_together];
+
+  // The sums of the first `planes` rows. What is in the others is not looked at.
+  void totals(int64_t planes, A* sums) {
+    constexpr int64_t lanes = lane_count<A>;
+    for (int64_t i = 0; i < planes; i += lanes) {
+      Lanes<A> square[lanes];
+      const int64_t width = smaller(lanes, planes - i);
+      for (int64_t k = 0; k < lanes; ++k) square[k] = k < width ? rows[i + k] : Lanes<A>{};
+      put<A>(sums_of_rows<A>(square), width, sums + i);
+    }
+  }
+};
+
 // Planes of one block: the sums of all of them first, for one plane's deviations wait for its mean.
 template <class T, bool with_noise>
 void moments_of_blocks(const AdaIN& op, int64_t first, int64_t planes, Acc<T>* kept, const T* y, PlaneMoments& found) {
   using A = Acc<T>;
   const int64_t size = op.h * op.w;
-  A mean[most_together];
+  PlaneRows<A> sums, squares;
+  A mean[most_together], rest[most_together], square[most_together];
   for (int64_t i = 0; i < planes; ++i) {
     const Plane<T, with_noise> plane(op, first + i);
-    mean[i] = centre(plane.t, 0, size, plane.constants(op), kept + i * size, y + i * size) / static_cast<A>(size);
+    sums.rows[i] = centre(plane.t, 0, size, plane.constants(op), kept + i * size, y + i * size);
   }
+  sums.totals(planes, mean);
+  for (int64_t i = 0; i < planes; ++i) mean[i] /= static_cast<A>(size);
   for (int64_t i = 0; i < planes; ++i) {
-    const TwoSums<A> sums = deviations(kept + i * size, size, mean[i]);
+    const TwoSums<A> both = deviations(kept + i * size, size, mean[i]);
+    sums.rows[i] = both.first;
+    squares.rows[i] = both.second;
+  }
+  sums.totals(planes, rest);
+  squares.totals(planes, square);
+  for (int64_t i = 0; i < planes; ++i) {
     found.mean[i] = mean[i];
-    found.rest[i] = sums.first;
-    found.squares[i] = sums.second;
+    found.rest[i] = rest[i];
+    found.squares[i] = square[i];
   }
 }
 
@@ -84,47 +110,77 @@ void forward_planes(const AdaINForward& f, int64_t first, int64_t planes) {
   finish_streams();
 }
 
+// Two sums of each plane: `block_sums(i, start, count)` finds those of a block of plane i, the last blocks first if reversed.
+template <class A, bool reversed, class BlockSums>
+INLINED void sums_of_planes(int64_t size, int64_t planes, BlockSums block_sums, double* first, double* second) {
+  if (size <= block_size<A>) {
+    PlaneRows<A> firsts, seconds;
+    for (int64_t i = 0; i < planes; ++i) {
+      const TwoSums<A> sums = block_sums(i, 0, size);
+      firsts.rows[i] = sums.first;
+      seconds.rows[i] = sums.second;
+    }
+    A totals[2][most_together];
+    firsts.totals(planes, totals[0]);
+    seconds.totals(planes, totals[1]);
+    for (int64_t i = 0; i < planes; ++i) {
+      first[i] = totals[0][i];
+      second[i] = totals[1][i];
+    }
+    return;
+  }
+  for (int64_t i = 0; i < planes; ++i) {
+    Sum one, other;
+    const auto add = [&](int64_t start, int64_t count) {
+      const TwoSums<A> sums = block_sums(i, start, count);
+      one.add(sum_of<A>(sums.first));
+      other.add(sum_of<A>(sums.second));
+    };
+    if (reversed)
+      over_blocks_reversed<A>(0, size, add);
+    else
+      over_blocks_of<A>(0, size, add);
+    first[i] = one.total();
+    second[i] = other.total();
+  }
+}
+
 template <class T, bool with_noise, bool activated>
 void backward_planes(const AdaINBackward& f, int64_t first, int64_t planes) {
   using A = Acc<T>;
-  const int64_t size = f.op.h * f.op.w;
-  const T* dy = static_cast<const T*>(f.dy) + first * size;
+  const int64_t size = f.op.h * f.op.w, to_next = planes * size;
+  const T* const dy = static_cast<const T*>(f.dy) + first * size;
   T* const dx = f.dx ? static_cast<T*>(f.dx) + first * size : nullptr;
-  A mean_dz[most_together], mean_dzs[most_together];
-  for (int64_t i = 0; i < planes; ++i) {
+  double sums[2][most_together];
+  const auto sums_of_block = [&](int64_t i, int64_t start, int64_t count) INLINED_BODY {
     const Plane<T, with_noise> plane(f.op, first + i);
     Normalisation<A> k = plane.constants(f.op);
     plane.set_statistics(f.op, f.mean, f.rstd, k);
     const T* soon = dx ? dx + i * size : nullptr;
-    Sum sum_dz, sum_dzs;
-    over_blocks_of<A>(0, size, [&](int64_t start, int64_t count) {
-      const TwoSums<A> sums = sums_of_dz<activated>(plane.t, dy + i * size, start, count, k, soon);
-      sum_dz.add(sums.first);
-      sum_dzs.add(sums.second);
-    });
-    write<A>(f.dshift, plane.index, sum_dz.total());
-    write<A>(f.dscale, plane.index, sum_dzs.total());
-    mean_dz[i] = static_cast<A>(sum_dz.total() / static_cast<double>(size));
-    mean_dzs[i] = static_cast<A>(sum_dzs.total() / static_cast<double>(size));
+    return sums_of_dz<activated>(plane.t, dy + i * size, start, count, k, soon);
+  };
+  sums_of_planes<A, false>(size, planes, sums_of_block, sums[0], sums[1]);
+  A mean_dz[most_together], mean_dzs[most_together];
+  for (int64_t i = 0; i < planes; ++i) {
+    write<A>(f.dshift, first + i, sums[0][i]);
+    write<A>(f.dscale, first + i, sums[1][i]);
+    mean_dz[i] = static_cast<A>(sums[0][i] / static_cast<double>(size));
+    mean_dzs[i] = static_cast<A>(sums[1][i] / static_cast<double>(size));
   }
   if (!f.dx && !f.dbias && !f.dnoise_strength) return;
-  for (int64_t i = 0; i < planes; ++i) {
+  const auto gradient_of_block = [&](int64_t i, int64_t start, int64_t count) INLINED_BODY {
     const Plane<T, with_noise> plane(f.op, first + i);
     Normalisation<A> k = plane.constants(f.op);
     plane.set_statistics(f.op, f.mean, f.rstd, k);
     k.mean_dz = all_lanes(mean_dz[i]);
     k.mean_dzs = all_lanes(mean_dzs[i]);
     T* const to = dx ? dx + i * size : nullptr;
-    const bool past_cache = goes_past_cache(f.op, to);
-    const int64_t to_next = planes * size;
-    Sum sum_dt, sum_dt_noise;
-    over_blocks_reversed<A>(0, size, [&](int64_t start, int64_t count) {
-      const TwoSums<A> sums = gradient<activated>(plane.t, dy + i * size, start, count, k, to, to_next, past_cache);
-      sum_dt.add(sums.first);
-      sum_dt_noise.add(sums.second);
-    });
-    write<A>(f.dbias, plane.index, sum_dt.total());
-    write<A>(f.dnoise_strength, plane.index, sum_dt_noise.total());
+    return gradient<activated>(plane.t, dy + i * size, start, count, k, to, to_next, goes_past_cache(f.op, to));
+  };
+  sums_of_planes<A, true>(size, planes, gradient_of_block, sums[0], sums[1]);
+  for (int64_t i = 0; i < planes; ++i) {
+    write<A>(f.dbias, first + i, sums[0][i]);
+    write<A>(f.dnoise_strength, first + i, sums[1][i]);
   }
   finish_streams();
 }

@@ -77,8 +77,8 @@ SlabSums sums_of_slab(Before<T, with_noise> t, const T* dy, int64_t from, int64_
   Sum dz, dzs;
   over_blocks_of<Acc<T>>(from, to, [&](int64_t start, int64_t count) {
     const TwoSums<Acc<T>> sums = sums_of_dz<activated>(t, dy, start, count, k, nothing);
-    dz.add(sums.first);
-    dzs.add(sums.second);
+    dz.add(sum_of<Acc<T>>(sums.first));
+    dzs.add(sum_of<Acc<T>>(sums.second));
   });
   return {dz.total(), dzs.total()};
 }
@@ -89,8 +89,8 @@ SlabSums gradient_of_slab(Before<T, with_noise> t, const T* dy, int64_t from, in
   Sum dt, dt_noise;
   over_blocks_reversed<Acc<T>>(from, to, [&](int64_t start, int64_t count) {
     const TwoSums<Acc<T>> sums = gradient<activated>(t, dy, start, count, k, dx, 0, past_cache);
-    dt.add(sums.first);
-    dt_noise.add(sums.second);
+    dt.add(sum_of<Acc<T>>(sums.first));
+    dt_noise.add(sum_of<Acc<T>>(sums.second));
   });
   finish_streams();
   return {dt.total(), dt_noise.total()};

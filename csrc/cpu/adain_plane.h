@@ -36,9 +36,9 @@ template <class A>
 struct SpreadSum {
   Lanes<A> parts[spread] = {};
 
-  A total() const {
-    if constexpr (spread == 2) return sum_of<A>(parts[0] + parts[1]);
-    return sum_of<A>((parts[0] + parts[1]) + (parts[spread - 2] + parts[spread - 1]));
+  Lanes<A> joined() const {
+    if constexpr (spread == 2) return parts[0] + parts[1];
+    return (parts[0] + parts[1]) + (parts[spread - 2] + parts[spread - 1]);
   }
 };
 
@@ -86,15 +86,17 @@ struct Normalisation {
   }
 };
 
+// Two sums, each still in as many parts as a register has lanes: `sum_of` adds these up, `sums_of_rows` those of many
+// planes at a time.
 template <class A>
 struct TwoSums {
-  A first = 0, second = 0;
+  Lanes<A> first, second;
 };
 
-// d = a - pivot; returns its sum. Meanwhile asks for `soon` to be brought into the cache, as the other loops do: planes
+// d = a - pivot; returns its sum in a register's parts. Meanwhile asks for `soon` to be brought into the cache, as the other loops do: planes
 // are read and written in turns too long for the processor to foresee the next. Null: nothing.
 template <class A, class Input, class T>
-INLINED A centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT d, const T* soon) {
+INLINED Lanes<A> centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT d, const T* soon) {
   SpreadSum<A> sum;
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
     if (soon) __builtin_prefetch(soon + start + i, 1, 3);
@@ -102,7 +104,7 @@ INLINED A centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* R
     put<A>(here, width, d + i);
     sum.parts[s] += here;
   });
-  return sum.total();
+  return sum.joined();
 }
 
 // The sums of the deviations from `mean` and of their squares.
@@ -117,7 +119,7 @@ INLINED TwoSums<A> deviations(const A* RESTRICT d, int64_t count, A mean) {
     rest.parts[s] += here;
     squares.parts[s] = fused(here, here, squares.parts[s]);
   });
-  return {rest.total(), squares.total()};
+  return {rest.joined(), squares.joined()};
 }
 
 // y, from the `kept` values of [start, start + count) where there are any.
@@ -156,7 +158,7 @@ INLINED TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start,
     sum.parts[s] += dz;  // zero in lanes without an element, as dy is
     with_normalised.parts[s] = fused(dz, centred * k.rstd, with_normalised.parts[s]);
   });
-  return {sum.total(), with_normalised.total()};
+  return {sum.joined(), with_normalised.joined()};
 }
 
 // dt, and the sums of dt and of dt * noise. dt may be null: not wanted.
@@ -184,7 +186,7 @@ INLINED TwoSums<Acc<T>> gradient(Before<T, with_noise> t, const T* RESTRICT dy, 
       with_map.parts[s] = fused(here, map, with_map.parts[s]);
     }
   });
-  return {sum.total(), with_map.total()};
+  return {sum.joined(), with_map.joined()};
 }
 
 // sum += strength * dt
@@ -207,14 +209,14 @@ struct Plane {
   int64_t n, c, index, size;
   Before<T, with_noise> t;
 
-  Plane(const AdaIN& op, int64_t index) : n(index / op.c), c(index % op.c), index(index), size(op.h * op.w) {
+  INLINED Plane(const AdaIN& op, int64_t index) : n(index / op.c), c(index % op.c), index(index), size(op.h * op.w) {
     t.x = static_cast<const T*>(op.x) + index * size;
     t.noise = with_noise ? static_cast<const A*>(op.noise) + n * op.noise_stride_n : nullptr;
     t.bias = all_lanes(channel<A>(op.bias, c, 0));
     t.strength = all_lanes(channel<A>(op.noise_strength, c, 0));
   }
 
-  Normalisation<A> constants(const AdaIN& op) const {
+  INLINED Normalisation<A> constants(const AdaIN& op) const {
     Normalisation<A> k{};
     k.slope = all_lanes(static_cast<A>(op.negative_slope));
     k.output_slope = all_lanes(static_cast<A>(op.output_negative_slope));
@@ -222,10 +224,10 @@ struct Plane {
     return k;
   }
   // means, rstds: [N, C]
-  void set_statistics(const AdaIN& op, const void* means, const void* rstds, Normalisation<A>& k) const {
+  INLINED void set_statistics(const AdaIN& op, const void* means, const void* rstds, Normalisation<A>& k) const {
     set_statistics(op, static_cast<const A*>(means)[index], static_cast<const A*>(rstds)[index], k);
   }
-  void set_statistics(const AdaIN& op, A mean, A rstd, Normalisation<A>& k) const {
+  INLINED void set_statistics(const AdaIN& op, A mean, A rstd, Normalisation<A>& k) const {
     k.mean = all_lanes(mean);
     k.rstd = all_lanes(rstd);
     k.shift = all_lanes(parameter<A>(op.shift, n, c, 0));
@@ -264,13 +266,13 @@ template <class A, class Input, class T>
 void add_moments(Input t, int64_t from, int64_t to, const Normalisation<A>& k, A* kept, const T* y, Moments& moments) {
   Sum sum, rest, squares;
   over_blocks_of<A>(from, to, [&](int64_t start, int64_t count) {
-    sum.add(centre(t, start, count, k, kept + start - from, y));
+    sum.add(sum_of<A>(centre(t, start, count, k, kept + start - from, y)));
   });
   const A mean = static_cast<A>(sum.total() / static_cast<double>(to - from));
   over_blocks_of<A>(from, to, [&](int64_t start, int64_t count) {
     const TwoSums<A> sums = deviations(kept + start - from, count, mean);
-    rest.add(sums.first);
-    squares.add(sums.second);
+    rest.add(sum_of<A>(sums.first));
+    squares.add(sum_of<A>(sums.second));
   });
   moments.merge_block(to - from, mean, rest.total(), squares.total());
 }

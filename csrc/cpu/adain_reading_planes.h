@@ -85,10 +85,10 @@ void forward_read_plane(const AdaINForward& f, int64_t index) {
     const int64_t start = plane.start(part), count = part.size();
     A* const d = keeps ? kept + start : kept;
     plane.read(part, values);
-    const A mean =
-        centre(plane.before(part, values), 0, count, k, d, keeps ? y + start : nullptr) / static_cast<A>(count);
+    const Lanes<A> sum = centre(plane.before(part, values), 0, count, k, d, keeps ? y + start : nullptr);
+    const A mean = sum_of<A>(sum) / static_cast<A>(count);
     const TwoSums<A> sums = deviations(d, count, mean);
-    moments.merge_block(count, mean, sums.first, sums.second);
+    moments.merge_block(count, mean, sum_of<A>(sums.first), sum_of<A>(sums.second));
   }
   const A mean = static_cast<A>(moments.mean()), rstd = static_cast<A>(moments.rstd(f.op.eps));
   static_cast<A*>(f.mean)[index] = mean;
@@ -124,7 +124,7 @@ TwoSums<Acc<T>> gradient_of_values(Before<Acc<T>, with_noise> t, const T* RESTRI
       with_map.parts[s] = fused(here, map, with_map.parts[s]);
     }
   });
-  return {sum.total(), with_map.total()};
+  return {sum.joined(), with_map.joined()};
 }
 
 // The gradient before the activation, a band of rows after the other, and through the blur to dx. Bands go upwards: the
@@ -200,8 +200,8 @@ void backward_read_plane(const AdaINBackward& f, int64_t index) {
     plane.read(part, values);
     const TwoSums<A> sums =
         sums_of_dz<activated, T>(plane.before(part, values), dy + start, 0, part.size(), k, nullptr);
-    sum_dz.add(sums.first);
-    sum_dzs.add(sums.second);
+    sum_dz.add(sum_of<A>(sums.first));
+    sum_dzs.add(sum_of<A>(sums.second));
   }
   write<A>(f.dshift, index, sum_dz.total());
   write<A>(f.dscale, index, sum_dzs.total());
@@ -220,8 +220,8 @@ void backward_read_plane(const AdaINBackward& f, int64_t index) {
     const TwoSums<A> sums =
         gradient_of_values<activated, T>(plane.before(part, values), dy + start, part.size(), k, dt);
     if (!counts) return;
-    sum_dt.add(sums.first);
-    sum_dt_noise.add(sums.second);
+    sum_dt.add(sum_of<A>(sums.first));
+    sum_dt_noise.add(sum_of<A>(sums.second));
   };
   if (f.dx) {
     write_gradient<T>(Reading<T, T>(f.op, static_cast<T*>(f.dx), plane.n, plane.c), gradient_of);

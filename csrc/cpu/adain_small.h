@@ -37,7 +37,7 @@ inline void lanes_to_planes(const Acc<T>* lanes, int64_t planes, int64_t pixels,
     Lanes<A> square[size];
     __builtin_memcpy(square, lanes + p * size, sizeof square);
     transpose<A>(square);
-    for (int64_t c = 0; c < planes; ++c) put<A>(square[c], width, x + c * pixels + p);
+    for (int64_t c = 0; c < smaller(planes, size); ++c) put<A>(square[c], width, x + c * pixels + p);
   }
 }
 

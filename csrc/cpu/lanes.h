@@ -288,5 +288,20 @@ inline void transpose(Lanes<A> (&rows)[lane_count<A>]) {
   }
 }
 
+// Lane i is the sum of row i, added up in the order of `sum_of`. The rows are overwritten.
+template <class A>
+INLINED Lanes<A> sums_of_rows(Lanes<A> (&rows)[lane_count<A>]) {
+#pragma GCC unroll 4
+  for (int64_t half = lane_count<A> / 2; half; half /= 2) {
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < half; ++i) {
+      Lanes<A> low, high;
+      interleave<A>(rows[i], rows[i + half], low, high);
+      rows[i] = low + high;
+    }
+  }
+  return rows[0];
+}
+
 }  // namespace
 }  // namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA
