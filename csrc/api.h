@@ -67,8 +67,7 @@ struct AdaINForward {
   void* workspace;
 };
 
-// Partials are per plane; the caller sums them over n in fixed order. Any of them may be null: not wanted. Only dnoise
-// needs dscale and dshift with it.
+// Any result may be null: not wanted. Only dnoise needs dscale and dshift with it.
 struct AdaINBackward {
   AdaIN op;
   const void* dy;        // [N, C, H, W] dtype, op.layout
@@ -77,9 +76,10 @@ struct AdaINBackward {
   void* dx;              // of x's shape, dtype and op.layout; zeros where nothing was read
   void* dscale;          // [N, C] acc   sum_hw(dz * normalised)
   void* dshift;          // [N, C] acc   sum_hw(dz)
-  void* dbias;           // [N, C] acc   sum_hw(dt)
-  void* dnoise_strength; // [N, C] acc   sum_hw(dt * noise)
+  void* dbias;           // [C] acc      sum_nhw(dt)
+  void* dnoise_strength; // [C] acc      sum_nhw(dt * noise)
   void* dnoise;          // [N, 1, H, W] acc   sum_c(dt * noise_strength)
+  void* plane_sums;      // [2, N, C] acc: room for the planes' parts of dbias and dnoise_strength. May be null where N is 1
   void* workspace;
 };
 

@@ -72,7 +72,8 @@ Arguments& operator>>(Arguments& a, AdaIN& op) {
 void read(Arguments& a, AdaINForward& f) { a >> f.op >> f.y >> f.mean >> f.rstd; }
 
 void read(Arguments& a, AdaINBackward& f) {
-  a >> f.op >> f.dy >> f.mean >> f.rstd >> f.dx >> f.dscale >> f.dshift >> f.dbias >> f.dnoise_strength >> f.dnoise;
+  a >> f.op >> f.dy >> f.mean >> f.rstd >> f.dx >> f.dscale >> f.dshift >> f.dbias >> f.dnoise_strength >> f.dnoise >>
+      f.plane_sums;
 }
 
 Arguments& operator>>(Arguments& a, BiasAct& op) {

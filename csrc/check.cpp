@@ -75,6 +75,8 @@ Status check(const AdaINBackward& f) {
     return fail(Status::invalid_argument, "adain_backward: a gradient of the noise is asked for, but there is none");
   if (some && f.dnoise && (!f.dscale || !f.dshift))
     return fail(Status::invalid_argument, "adain_backward: dnoise is computed from dscale and dshift, and one is null");
+  if (some && f.op.n > 1 && (f.dbias || f.dnoise_strength) && !f.plane_sums)
+    return fail(Status::invalid_argument, "adain_backward: dbias and dnoise_strength need plane_sums, which is null");
   return Status::ok;
 }
 

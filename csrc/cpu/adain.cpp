@@ -206,6 +206,33 @@ void backward(const AdaINBackward& f, int threads) {
   if (f.dnoise) noise_gradient<T>(f, threads);
 }
 
+// to[c] = the sum over n of planes[n, c], in this order.
+template <class A>
+void add_up_samples(const A* planes, int64_t n, int64_t c, A* to) {
+  constexpr int64_t together = 64;
+  for (int64_t first = 0; first < c; first += together) {
+    double sums[together] = {};
+    const int64_t width = smaller(together, c - first);
+    for (int64_t sample = 0; sample < n; ++sample)
+      for (int64_t i = 0; i < width; ++i) sums[i] += static_cast<double>(planes[sample * c + first + i]);
+    for (int64_t i = 0; i < width; ++i) to[first + i] = static_cast<A>(sums[i]);
+  }
+}
+
+// The kernels write dbias and dnoise_strength plane by plane; of one sample, these are the sums.
+template <class T>
+void backward_and_sums(const AdaINBackward& f, int threads) {
+  using A = Acc<T>;
+  if (f.op.n == 1) return backward<T>(f, threads);
+  A* const rooms[2] = {static_cast<A*>(f.plane_sums), static_cast<A*>(f.plane_sums) + f.op.n * f.op.c};
+  AdaINBackward planes = f;
+  if (f.dbias) planes.dbias = rooms[0];
+  if (f.dnoise_strength) planes.dnoise_strength = rooms[1];
+  backward<T>(planes, threads);
+  if (f.dbias) add_up_samples(rooms[0], f.op.n, f.op.c, static_cast<A*>(f.dbias));
+  if (f.dnoise_strength) add_up_samples(rooms[1], f.op.n, f.op.c, static_cast<A*>(f.dnoise_strength));
+}
+
 }  // namespace
 
 Status adain_forward(const AdaINForward& f, int threads) {
@@ -213,7 +240,7 @@ Status adain_forward(const AdaINForward& f, int threads) {
 }
 
 Status adain_backward(const AdaINBackward& f, int threads) {
-  return with_dtype(f.op.dtype, [&](auto t) { return backward<decltype(t)>(f, threads), Status::ok; });
+  return with_dtype(f.op.dtype, [&](auto t) { return backward_and_sums<decltype(t)>(f, threads), Status::ok; });
 }
 
 }  // namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA

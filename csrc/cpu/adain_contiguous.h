@@ -110,7 +110,8 @@ void forward_planes(const AdaINForward& f, int64_t first, int64_t planes) {
   finish_streams();
 }
 
-// Two sums of each plane: `block_sums(i, start, count)` finds those of a block of plane i, the last blocks first if reversed.
+// Two sums of each plane: `block_sums(i, start, count)` finds those of a block of plane i, the last blocks first if
+// reversed.
 template <class A, bool reversed, class BlockSums>
 INLINED void sums_of_planes(int64_t size, int64_t planes, BlockSums block_sums, double* first, double* second) {
   if (size <= block_size<A>) {

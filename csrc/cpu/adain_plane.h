@@ -93,8 +93,8 @@ struct TwoSums {
   Lanes<A> first, second;
 };
 
-// d = a - pivot; returns its sum in a register's parts. Meanwhile asks for `soon` to be brought into the cache, as the other loops do: planes
-// are read and written in turns too long for the processor to foresee the next. Null: nothing.
+// d = a - pivot; returns its sum in a register's parts. Meanwhile asks for `soon` to be brought into the cache, as the
+// other loops do: planes are read and written in turns too long for the processor to foresee the next. Null: nothing.
 template <class A, class Input, class T>
 INLINED Lanes<A> centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT d, const T* soon) {
   SpreadSum<A> sum;

@@ -132,8 +132,8 @@ Status adain_backward(const AdaINBackward& f, int threads) {
     return kernels().adain_backward(f, threads);
   }
   zero(f.dx, input_bytes(f.op));  // phases of an empty image have pixels that nothing reads
-  for (void* sums : {f.dscale, f.dshift, f.dbias, f.dnoise_strength})
-    zero(sums, f.op.n * f.op.c * acc_bytes(f.op.dtype));
+  for (void* sums : {f.dscale, f.dshift}) zero(sums, f.op.n * f.op.c * acc_bytes(f.op.dtype));
+  for (void* sums : {f.dbias, f.dnoise_strength}) zero(sums, f.op.c * acc_bytes(f.op.dtype));
   zero(f.dnoise, f.op.n * f.op.h * f.op.w * acc_bytes(f.op.dtype));
   return Status::ok;
 }

@@ -92,10 +92,11 @@ Status sums_over_nothing(const char* entry, const AdaINBackward& p, void* stream
   return with_columns(entry, p.op, [&](auto zero, auto columns) {
     using T = decltype(zero);
     Status status = Status::ok;
-    for (const PlaneSums& sums : {PlaneSums{p.dshift, p.dscale}, PlaneSums{p.dbias, p.dnoise_strength}})
-      if (status == Status::ok && planes && (sums.first || sums.second))
-        status = launch(entry, adain_merge_sums<acc_t<T>>, merge_shape(planes, 0), stream, PlaneSums{}, int64_t(0),
-                        planes, sums);
+    if (planes && (p.dshift || p.dscale))
+      status = launch(entry, adain_merge_sums<acc_t<T>>, merge_shape(planes, 0), stream, PlaneSums{}, int64_t(0),
+                      planes, PlaneSums{p.dshift, p.dscale});
+    if (status == Status::ok && p.op.c && (p.dbias || p.dnoise_strength))
+      status = add_up_parameters<acc_t<T>>(entry, p, PlaneSums{}, 0, stream);
     if (status == Status::ok && p.dnoise && p.op.n && pixels)
       status = launch(entry, adain_backward_dnoise<T, columns()>, one_thread_each(pixels * columns(), p.op.n), stream,
                       p, AdaINGrid{}, PlaneSums{});
@@ -134,7 +135,9 @@ Status adain_backward(const AdaINBackward& p, void* stream) {
                                                                  : vector_split_backward;
     status = backward(entry, p, sums, stream);
   } else {
-    status = resident_backward(entry, p, choice, stream);
+    status = in_one_pass(entry, p, stream, [&](const AdaINBackward& of_planes) {
+      return resident_backward(entry, of_planes, choice, stream);
+    });
   }
   if (status != Status::ok || !p.dnoise) return status;
   return with_columns(entry, p.op, [&](auto zero, auto columns) {

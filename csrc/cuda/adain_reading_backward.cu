@@ -121,7 +121,9 @@ Status reading_backward(const char* entry, const AdaINBackward& p, void* stream)
     if (!sums.second) sums.second = own + p.op.n * p.op.c * acc_bytes(p.op);
     status = tier == AdaINTier::split ? split_backward(entry, p, sums, stream) : slab_backward(entry, p, sums, stream);
   } else {
-    status = resident_backward(entry, p, tier, stream);
+    status = in_one_pass(entry, p, stream, [&](const AdaINBackward& of_planes) {
+      return resident_backward(entry, of_planes, tier, stream);
+    });
   }
   if (status != Status::ok || !p.dnoise) return status;
   return with_columns(entry, p.op, [&](auto zero, auto columns) {

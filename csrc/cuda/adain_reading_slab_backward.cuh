@@ -96,7 +96,7 @@ __device__ __forceinline__ void zero_around(T* dx, const SlabReader& reader, int
   if (bottom == reader.h) zero(reader.h, j);
 }
 
-// sums: [N*C] of dy and of dy * normalised. to: dbias and dnoise_strength, or their partials.
+// sums: [N*C] of dy and of dy * normalised. to: the planes' or slices' parts of dbias and dnoise_strength.
 template <typename T>
 __global__ void __launch_bounds__(reading_tile_threads, 1)
     adain_reading_slab_backward_apply(AdaINBackward p, ReadingTileGrid grid, PlaneSums sums, PlaneSums to) {

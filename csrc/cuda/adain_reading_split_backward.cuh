@@ -71,7 +71,8 @@ constexpr int most_tile_columns = columns == 1 ? adain_threads : int(64 / sizeof
 template <typename A, int columns>
 constexpr int tile_room = (strip_rows + 2) * (most_tile_columns<A, columns> + 2);
 
-// sums: [N*C] of dz and of dz * normalised. to: dbias and dnoise_strength, or their partials. Blocks of adain_threads.
+// sums: [N*C] of dz and of dz * normalised. to: the planes' or slices' parts of dbias and dnoise_strength.
+// Blocks of adain_threads.
 //
 // dt row k of a step lies in row 2 + k of the tile, the tile's first column at 1. The columns beside it are there, too:
 // computed pixel by pixel where they are in the image, zero where not, as rows beyond the image are.

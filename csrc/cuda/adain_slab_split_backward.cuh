@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(slab_threads, slab_blocks)
   }
 }
 
-// sums: [N*C] of dz and of dz * normalised. to: dbias and dnoise_strength, or their partials.
+// sums: [N*C] of dz and of dz * normalised. to: the planes' or slices' parts of dbias and dnoise_strength.
 template <typename T>
 __global__ void __launch_bounds__(slab_threads, slab_blocks)
     adain_slab_backward_apply(AdaINBackward p, AdaINGrid grid, int lanes, PlaneSums sums, PlaneSums to) {

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(adain_threads, adain_blocks)
   }
 }
 
-// sums: [N*C] of dz and of dz * normalised. to: dbias and dnoise_strength, or their partials.
+// sums: [N*C] of dz and of dz * normalised. to: the planes' or slices' parts of dbias and dnoise_strength.
 template <typename T, int columns>
 __global__ void __launch_bounds__(adain_threads, adain_blocks)
     adain_backward_apply(AdaINBackward p, AdaINGrid grid, PlaneSums sums, PlaneSums to) {

@@ -221,7 +221,7 @@ __global__ void __launch_bounds__(vector_split_threads, vector_split_blocks)
   }
 }
 
-// sums: [N*C] of dz and of dz * normalised. to: dbias and dnoise_strength, or their partials.
+// sums: [N*C] of dz and of dz * normalised. to: the planes' or slices' parts of dbias and dnoise_strength.
 template <typename T>
 __global__ void __launch_bounds__(vector_split_threads, vector_split_blocks)
     adain_vector_backward_apply(AdaINBackward p, AdaINGrid grid, PlaneSums sums, PlaneSums to) {

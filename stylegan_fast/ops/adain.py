@@ -234,26 +234,22 @@ class AdaINBackward(torch.autograd.Function):
         parameters = _drawn(x, others[:6], formula, backend)
         want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
 
-        def partial(asked_for: bool) -> Tensor | None:
-            return statistics.new_empty(statistics.shape[1:]) if asked_for else None
+        n, c = statistics.shape[1:]
+
+        def room(asked_for: bool, *shape: int) -> Tensor | None:
+            return statistics.new_empty(shape) if asked_for else None
 
         dx = torch.empty_like(x) if want_x else None
         # The reduction over channels reads the two plane sums of all of them.
-        dscale, dshift = partial(want_scale or want_noise), partial(want_shift or want_noise)
-        dbias, dnoise_strength = partial(want_bias), partial(want_strength)
-        dnoise = statistics.new_empty([dy.shape[0], 1, *dy.shape[2:]]) if want_noise else None
+        dscale, dshift = room(want_scale or want_noise, n, c), room(want_shift or want_noise, n, c)
+        dbias, dnoise_strength = room(want_bias, c), room(want_strength, c)
+        plane_sums = room(want_bias or want_strength, 2, n, c)
+        dnoise = room(want_noise, n, 1, *dy.shape[2:])
         arguments = _kernel_arguments(x, parameters, formula)
-        buffers = map(library.address, (dx, dscale, dshift, dbias, dnoise_strength, dnoise))
+        buffers = map(library.address, (dx, dscale, dshift, dbias, dnoise_strength, dnoise, plane_sums))
         library.launch(backend, "adain_backward", x, *arguments, dy.data_ptr(), *_addresses(statistics), *buffers)
-        gradients = (
-            dx,
-            dscale if want_scale else None,
-            dshift if want_shift else None,
-            dnoise,
-            dnoise_strength.sum(0) if dnoise_strength is not None else None,
-            dbias.sum(0) if dbias is not None else None,
-        )
-        return [g for g in gradients if g is not None]
+        gradients = (dx, dscale, dshift, dnoise, dnoise_strength, dbias)
+        return [g for g, want in zip(gradients, wanted, strict=True) if g is not None and want]
 
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Any, ops: Any) -> None:

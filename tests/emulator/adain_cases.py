@@ -131,7 +131,9 @@ def backward(
     numbers |= device
     inputs |= {"dy": to_memory(dtype.encode(dy), channels_last), "mean": saved["mean"], "rstd": saved["rstd"]}
     n, c, h, w = p.shape
+    channels = ((c,), dtype.acc)
     shapes = {"dx": (p.x.shape, dtype.storage), "dnoise": ((n, 1, h, w), dtype.acc)}
+    shapes |= {"dbias": channels, "dnoise_strength": channels}
     outputs = {name: shapes.get(name, ((n, c), dtype.acc)) for name in wanted}
     done = run(program, "adain_backward", numbers, inputs, outputs, offset)
     if "dx" in wanted:

@@ -124,7 +124,10 @@ Status run(const std::string& op) {
   if (op == "adain_backward") {
     AdaINBackward p{read_adain(),     tensor("dy"),     tensor("mean"),  tensor("rstd"),
                     tensor("dx"),     tensor("dscale"), tensor("dshift"), tensor("dbias"),
-                    tensor("dnoise_strength"), tensor("dnoise"), nullptr};
+                    tensor("dnoise_strength"), tensor("dnoise"), nullptr, nullptr};
+    const size_t acc = p.op.dtype == DType::f64 ? 8 : 4;
+    std::vector<char> plane_sums(size_t(2 * p.op.n * p.op.c) * acc, char(0xff));
+    if (p.op.n > 1 && (p.dbias || p.dnoise_strength)) p.plane_sums = plane_sums.data();
     const size_t bytes = size_t(cuda::adain_backward_workspace(p));
     std::vector<char> workspace(bytes, char(0xff));
     p.workspace = bytes ? workspace.data() : nullptr;

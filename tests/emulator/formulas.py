@@ -117,13 +117,17 @@ class AdaINResult:
         def planes(value: Array) -> Array:
             return value.sum((2, 3), dtype=acc)
 
+        def channels(value: Array) -> Array:
+            return planes(value).sum(0, dtype=acc)
+
         result = {"dx": taken_back(p, dt), "|dx|": taken_back(p, size)}
         result |= {"dshift": planes(dz), "|dshift|": planes(np.abs(dz))}
         result |= {"dscale": planes(dz * self.normalised), "|dscale|": planes(np.abs(dz * self.normalised))}
-        result |= {"dbias": planes(dt), "|dbias|": planes(size)}
+        result |= {"dbias": channels(dt), "|dbias|": channels(size)}
         if p.noise is not None and p.noise_strength is not None:
             noise, strength = p.noise.astype(acc), p.noise_strength.astype(acc)[:, None, None]
-            result |= {"dnoise_strength": planes(dt * noise), "|dnoise_strength|": planes(size * np.abs(noise))}
+            result |= {"dnoise_strength": channels(dt * noise)}
+            result |= {"|dnoise_strength|": channels(size * np.abs(noise))}
             result |= {"dnoise": (dt * strength).sum(1, dtype=acc, keepdims=True)}
             result |= {"|dnoise|": (size * np.abs(strength)).sum(1, dtype=acc, keepdims=True)}
         return result

@@ -197,6 +197,14 @@ def test_an_empty_tensor_launches_nothing(program: Path, shape: tuple[int, int, 
     assert backward(program, p, p.x, F32, False, ("dx",)).status == 0
 
 
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 3, 0, 4)], ids=str)
+def test_the_sums_over_an_empty_tensor_are_zeros(program: Path, shape: tuple[int, int, int, int]) -> None:
+    p = AdaIN(np.zeros(shape, np.float32))
+    for name, sums in backward(program, p, p.x, F32, False, ("dscale", "dshift", "dbias")).outputs.items():
+        assert sums.shape == ((3,) if name == "dbias" else shape[:2])
+        assert not sums.any()
+
+
 @pytest.mark.parametrize("channels_last", LAYOUTS)
 @pytest.mark.parametrize("shape", [(2, 3, 0, 4), (2, 0, 3, 4)], ids=str)
 def test_sums_over_nothing_are_zero(program: Path, shape: tuple[int, int, int, int], channels_last: bool) -> None:
