@@ -192,13 +192,16 @@ inline Status with_dtype(DType dtype, Function function) {
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Runs body(i) for i in [0, count) on the pool, unless all of it is too little work to wake a thread for: a wake-up
-// takes about as long as these many elements. Where pieces are small a thread takes several in a turn: taking turns at
-// single planes of 16x16 made two threads slower than one, for the results of neighbouring planes share cache lines.
+// takes about as long as these many elements. A thread takes a stretch of pieces in a turn: what it asked for ahead of
+// time at the end of one turn, another thread's cache gets for nothing, and the processor's own foresight begins anew.
+// Turns of 16384 elements, measured against these with adain in fp32, 2 threads, outside the cache: forward 1.15 times as
+// long at 16x16 and 32x32, 1.3 at 128x128. Several turns each, for other processes may hold up a thread.
 template <class Body>
 inline void parallel(int64_t count, int64_t elements, int threads, Body body) {
-  constexpr int64_t elements_worth_a_thread = 16384, elements_at_a_time = 16384, turns = 4;
-  const int64_t useful = smaller(elements / elements_worth_a_thread + 1, threads);
-  const int64_t in_a_turn = smaller(elements_at_a_time * count / (elements + 1), count / (turns * useful));
+  constexpr int64_t worth_a_thread = 16384, most_at_a_time = 1 << 20, turns = 4;
+  const int64_t useful = smaller(elements / worth_a_thread + 1, threads), even = count / (turns * useful);
+  const int64_t fewest = worth_a_thread * count / (elements + 1), most = most_at_a_time * count / (elements + 1);
+  const int64_t in_a_turn = even < fewest ? fewest : smaller(even, most);
   struct Work {
     Body& body;
     int64_t count, in_a_turn;
