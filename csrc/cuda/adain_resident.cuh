@@ -140,6 +140,8 @@ __device__ __forceinline__ void resident_forward(const AdaINForward& p, Team tea
     };
 #pragma unroll
     for (int k = 0; k < ahead; ++k) read(k);
+    // Its scale and shift are on their way with x: read after the sums, they would be waited for a second time.
+    Style<A> style(p.op, A(0), A(0), n, c);
     const A pivot = channel.activation(channel.t(source.first(), noise ? noise[0] : A(0)));
     A value[chunks][width];  // a - pivot
     Sums<A, 1> sum{{A(0)}};
@@ -154,16 +156,15 @@ __device__ __forceinline__ void resident_forward(const AdaINForward& p, Team tea
         sum.value[0] += value[k][i];
       }
     });
-    const A mean = team.sum(sum).value[0] / A(pixels);
+    style.mean = team.sum(sum).value[0] / A(pixels);
     Sums<A, 1> m2{{A(0)}};
     for_packs<width, chunks>(team, pixels, [&](int k, int) {
 #pragma unroll
-      for (int i = 0; i < width; ++i) m2.value[0] += (value[k][i] - mean) * (value[k][i] - mean);
+      for (int i = 0; i < width; ++i) m2.value[0] += (value[k][i] - style.mean) * (value[k][i] - style.mean);
     });
-    const A rstd = rstd_of(p, team.sum(m2).value[0], A(pixels));
+    style.rstd = rstd_of(p, team.sum(m2).value[0], A(pixels));
     if (!live) continue;
-    if (team.leads()) write_statistics(p, plane, mean, rstd);
-    const Style<A> style(p.op, mean, rstd, n, c);
+    if (team.leads()) write_statistics(p, plane, style.mean, style.rstd);
     for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
       A z[width];
 #pragma unroll
