@@ -2,6 +2,7 @@
 #pragma once
 
 #include "adain_plane.h"
+#include "lane_shuffles.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "adain.h"
-#include "lanes.h"
+#include "lane_shuffles.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "adain_channels_last.h"
+#include "lane_shuffles.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
