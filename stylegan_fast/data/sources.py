@@ -6,6 +6,7 @@ process opens the same one. It never writes and never unpacks to disk.
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import os
 import stat
@@ -28,42 +29,42 @@ MAX_FACES = 1_000_000
 _MAX_JSON_BYTES = 128 * 2**20
 
 
-class Source:
+class Source(abc.ABC):
     """What the rest of the room knows of a place with pictures: a ``title`` for messages and sorted ``names``."""
 
     title: str
     names: list[str]
 
+    @abc.abstractmethod
     def pixels(self, place: int, resolution: int, channels: int, fit: Fit = "crop") -> np.ndarray:
         """Picture ``place`` as uint8 ``[channels, resolution, resolution]``; raises ``BadImageError``."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def labels(self) -> Labels | None:
         """Labels, or None; raises ``UserError`` where they are damaged."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def identity(self) -> str:
         """Changes whenever any picture may have changed."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def spec(self) -> dict[str, Any]:
         """JSON from which :func:`source_from_spec` opens the same source in another process."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most sources hold none)
         """Lets go of open files; none by default."""
 
 
 class FileSource(Source):
     """What folders and ZIPs share: bytes by position, decoded, and labels from ``dataset.json`` or sub-folders."""
 
+    @abc.abstractmethod
     def content(self, place: int) -> bytes:
         """The bytes of file ``place``; raises ``BadImageError`` where they cannot be read."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def dataset_json(self) -> dict[str, Any] | None:
         """The object in ``dataset.json``, None where there is no such file; raises ``UserError``."""
-        raise NotImplementedError
 
     def pixels(self, place: int, resolution: int, channels: int, fit: Fit = "crop") -> np.ndarray:
         return decode(self.content(place), resolution, channels, fit)
