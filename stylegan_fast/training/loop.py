@@ -10,8 +10,6 @@ other, each on its share of every batch, and rank 0 alone writes.
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +32,7 @@ from stylegan_fast.training.progress import ProgressBar, TimeLeft, bar_text, mem
 from stylegan_fast.training.reals import fade_reals, mirror, pixels_to_float
 from stylegan_fast.training.run_folder import RunFolder
 from stylegan_fast.training.snapshot import SnapshotFiles
+from stylegan_fast.training.tick import Tick
 from stylegan_fast.training.trainer import Trainer
 
 PAIRS_PER_PHASE = 4  # pairs of steps between two evaluations of the schedule
@@ -167,9 +166,7 @@ class Loop:
         inputs = draws.generator_inputs(step, "G", batch, config.z_dim, c, layers, config.mixing_prob)
         told |= self.steps.g_step(inputs, phase.lod, phase.lr)
 
-        for name, value in told.items():
-            total, count = self._sums.get(name, (0.0, 0))
-            self._sums[name] = total + value, count + 1
+        self._measured.add(told)
         self._tell("step_ends", told)
         position.step += 1
 
@@ -223,7 +220,7 @@ class Loop:
         position, phase = self.position, self.phase
         self._check_health()
         seconds = self._count_seconds()
-        images = position.images - self._began_at.images
+        images = position.images - self._measured.first_image
         position.tick += 1
         position.tick_images = position.images
         row: dict[str, Any] = {
@@ -234,11 +231,11 @@ class Loop:
             "resolution": phase.resolution,
             "batch": phase.batch,
             "lr": phase.lr,
-            **self._mean_values(),
+            **self._measured.means(self.ranks),
             "images_per_second": images / seconds,
             "seconds_per_kimg": 1000 * seconds / images,
             "memory_gb": memory_gb(self.device),
-            "data_wait": (self.loader.wait_seconds - self._waited_before) / seconds,
+            "data_wait": (self.loader.wait_seconds - self._measured.waited_before) / seconds,
             "skipped_steps": self.trainer.skipped_steps,
             "seconds": position.seconds,
         }
@@ -253,24 +250,12 @@ class Loop:
             self._snapshot()
         self._begin_tick()  # the time of the pictures and files just written belongs to no tick's speed
 
-    def _mean_values(self) -> dict[str, float]:
-        """What the steps told since the last tick, over all ranks. R1 is there even where no step had one."""
-        sums = {"R1": (torch.tensor(math.nan), 1), **self._sums}
-        means = [torch.as_tensor(total, device=self.device).float() / count for total, count in sums.values()]
-        self.ranks.mean_(means)
-        return {name: float(mean) for name, mean in zip(sums, means, strict=True)}
-
     def _begin_tick(self) -> None:
-        self._sums: dict[str, tuple[Tensor | float, int]] = {}
-        self._began = time.perf_counter()
-        self._began_at = dataclasses.replace(self.position)
-        self._waited_before = self.loader.wait_seconds
+        self._measured = Tick(self.device, self.position.images, self.loader.wait_seconds)
 
     def _count_seconds(self) -> float:
         """Add the time since the tick began to the run's; the loop must not call it twice for the same time."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elapsed = time.perf_counter() - self._began
+        elapsed = self._measured.seconds()
         self.position.seconds += elapsed
         return elapsed
 
