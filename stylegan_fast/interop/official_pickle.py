@@ -21,7 +21,7 @@ from stylegan_fast.errors import UserError
 from stylegan_fast.interop import official
 from stylegan_fast.interop.pickled import Instance, read_pickle
 from stylegan_fast.models import Discriminator, Generator
-from stylegan_fast.models.network_file import build_network
+from stylegan_fast.models.build import build_network
 
 NETWORK = "dnnlib.tflib.network Network"
 VERSIONS = (2, 3)

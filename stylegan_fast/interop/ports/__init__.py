@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from stylegan_fast.errors import UserError
 from stylegan_fast.interop.ports import huangzh13, rosinality
 from stylegan_fast.models import Generator
-from stylegan_fast.models.network_file import build_network
+from stylegan_fast.models.build import build_network
 
 _MOST_SHARING = 4
 _LATENTS = 4096
