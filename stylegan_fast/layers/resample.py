@@ -47,7 +47,22 @@ class Blur(nn.Module):
         return f"f={list(self.taps)}"
 
 
-class Upsample(nn.Module):
+class _ByAFactor(nn.Module):
+    """What both ways share: the factor, and a filter whose default is `factor` ones."""
+
+    f: Tensor
+
+    def __init__(self, factor: int = 2, f: Sequence[float] | None = None) -> None:
+        super().__init__()
+        self.factor = factor
+        self.taps = (1.0,) * factor if f is None else tuple(float(tap) for tap in f)
+        self.register_buffer("f", _filter(self.taps), persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}, f={list(self.taps)}"
+
+
+class Upsample(_ByAFactor):
     """Enlarges every channel by a whole factor: zeros between the pixels, then a low-pass filter.
 
     ::
@@ -69,22 +84,11 @@ class Upsample(nn.Module):
         >>> y.shape                                                     # torch.Size([4, 64, 64, 64])
     """
 
-    f: Tensor
-
-    def __init__(self, factor: int = 2, f: Sequence[float] | None = None) -> None:
-        super().__init__()
-        self.factor = factor
-        self.taps = (1.0,) * factor if f is None else tuple(float(tap) for tap in f)
-        self.register_buffer("f", _filter(self.taps), persistent=False)
-
     def forward(self, x: Tensor) -> Tensor:
         return upsample2d(x, self.f, up=self.factor)
 
-    def extra_repr(self) -> str:
-        return f"factor={self.factor}, f={list(self.taps)}"
 
-
-class Downsample(nn.Module):
+class Downsample(_ByAFactor):
     """Shrinks every channel by a whole factor: a low-pass filter, then every factor-th pixel.
 
     ::
@@ -106,16 +110,5 @@ class Downsample(nn.Module):
         >>> y.shape                                                     # torch.Size([4, 64, 16, 16])
     """
 
-    f: Tensor
-
-    def __init__(self, factor: int = 2, f: Sequence[float] | None = None) -> None:
-        super().__init__()
-        self.factor = factor
-        self.taps = (1.0,) * factor if f is None else tuple(float(tap) for tap in f)
-        self.register_buffer("f", _filter(self.taps), persistent=False)
-
     def forward(self, x: Tensor) -> Tensor:
         return downsample2d(x, self.f, down=self.factor)
-
-    def extra_repr(self) -> str:
-        return f"factor={self.factor}, f={list(self.taps)}"
