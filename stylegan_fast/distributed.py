@@ -20,6 +20,8 @@ from stylegan_fast.errors import UserError
 
 # Between two meetings one process may write a snapshot or decode a data set while the others wait.
 TIMEOUT = datetime.timedelta(minutes=60)
+# Within steps nobody has anything else to do: a machine that is silent for so long is lost, though no connection broke.
+STEP_TIMEOUT = datetime.timedelta(minutes=10)
 
 
 class LostRank(UserError):
@@ -28,11 +30,15 @@ class LostRank(UserError):
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of the job: number ``rank`` of ``count``, ``local_rank`` on its machine."""
+    """This process among those of the job: number ``rank`` of ``count``, ``local_rank`` on its machine.
+
+    ``steps`` is the group they meet in within steps, whose waiting ends sooner.
+    """
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    steps: dist.ProcessGroup | None = None
 
     @property
     def first(self) -> bool:
@@ -40,12 +46,15 @@ class Ranks:
         return self.rank == 0
 
     def mean_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its mean over the ranks, all in one flat all-reduce; same shapes on every rank."""
+        """Replace each tensor by its mean over the ranks, all in one flat all-reduce; same shapes on every rank.
+
+        For steps: raises ``LostRank`` where a rank does not come within ``STEP_TIMEOUT``, elsewhere it is ``TIMEOUT``.
+        """
         if self.count == 1 or not tensors:
             return
         with _meeting():
             flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-            dist.all_reduce(flat)
+            dist.all_reduce(flat, group=self.steps)
             flat /= self.count
             parts = flat.split([tensor.numel() for tensor in tensors])
             views = [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
@@ -59,6 +68,10 @@ class Ranks:
             shared = torch.tensor(number)
             dist.all_reduce(shared, dist.ReduceOp.MAX)
             return int(shared)
+
+    def wait(self) -> None:
+        """Until every rank has come here, however long one of them was at work alone."""
+        self.largest(0)
 
     def shared(self, value: Any) -> Any:
         """Rank 0's value (anything that can be pickled; only this job's own processes are read), on every rank."""
@@ -116,7 +129,9 @@ def joined_ranks() -> Iterator[Ranks]:
     except (RuntimeError, ValueError) as failure:
         raise UserError(f"the {count} processes of the job did not meet: {_in_one_line(failure)}") from None
     try:
-        yield Ranks(rank, count, int(os.environ.get("LOCAL_RANK", rank)))
+        with _meeting():
+            steps = dist.new_group(timeout=STEP_TIMEOUT)
+        yield Ranks(rank, count, int(os.environ.get("LOCAL_RANK", rank)), steps)
     finally:
         # After a lost rank the group may be past saving, and what went wrong has been said.
         with contextlib.suppress(RuntimeError):

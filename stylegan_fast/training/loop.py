@@ -92,6 +92,7 @@ class Loop:
                 if position.images >= self.total_images:
                     self._snapshot()
                 self._begin_tick()
+                self.ranks.wait()  # for what rank 0 alone has just drawn and written
                 while position.images < self.total_images or position.step % PAIRS_PER_PHASE:
                     if position.step % PAIRS_PER_PHASE == 0:
                         self._begin_phase()

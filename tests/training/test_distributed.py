@@ -17,7 +17,7 @@ from stylegan_fast.training.config import TrainConfig, schedule_of
 from tests.command_lines import TINY, call, write_network
 from tests.ranks import finish, start_ranks
 from tests.runs import rows
-from tests.training import one_step_of_ranks
+from tests.training import one_step_of_ranks, silent_train
 
 
 def test_alone_there_is_nothing_to_agree_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +78,19 @@ def test_a_killed_rank_ends_the_job_with_a_message_and_one_process_goes_on_from_
     images = [row["images"] for row in rows(run)]
     assert images == sorted(set(images))
     assert images[-1] >= kimg * 1000
+
+
+def test_a_silent_rank_ends_the_job_though_no_connection_breaks(tmp_path: Path) -> None:
+    options = f"{TINY} --kimg 100 --tick 0.02 --snap 1 --device cpu --cache-dir {tmp_path}/cache --outdir {tmp_path}"
+    job = start_ranks([silent_train.__file__, *options.split()])
+    try:
+        ((status, _, err),) = finish(job[:1], timeout=120)
+    finally:
+        job[1].kill()
+        finish(job[1:])
+    assert status == 2
+    assert re.search(r"error: rank 0: another process of the job was lost .*--resume", err.splitlines()[-1])
+    assert (tmp_path / "00000-faces_40-16" / "state.pt").exists()
 
 
 @pytest.mark.slow
