@@ -46,6 +46,7 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 @click.option("--mirror", is_flag=True, default=None, help="Flip half of the images left to right.")
 @click.option("--cond", is_flag=True, default=None, help="Train on the data's labels as classes.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate. [default: by resolution, 0.001 up]")
+@click.option("--g-lr", type=click.FloatRange(0, min_open=True), help="The generator's. [default: --lr; wgan 0.00005]")
 @click.option(
     "--objective",
     type=click.Choice(OBJECTIVE_NAMES),
@@ -60,9 +61,11 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 @click.option(
     "--clip",
     type=click.FloatRange(0, min_open=True),
-    help="Limit of D's stored weights. [default: wgan 0.5, else none]",
+    help="Limit of D's stored weights. [default: wgan 0.15, else none]",
 )
-@click.option("--n-critic", type=click.IntRange(min=1), help="Discriminator steps per generator step. [default: 1]")
+@click.option(
+    "--n-critic", type=click.IntRange(min=1), help="Discriminator steps per generator step. [default: wgan 2, else 1]"
+)
 @click.option(
     "--ema-kimg",
     type=click.FloatRange(min=0),

@@ -176,3 +176,18 @@ def test_the_log_names_the_images_that_were_skipped(tmp_path: Path) -> None:
     assert call("train", f"{options} --kimg 0.01 --cache-dir {tmp_path / 'cache'} --outdir {tmp_path / 'runs'}") == 0
     log = (tmp_path / "runs" / "00000-images-16" / "log.txt").read_text()
     assert "broken.png" in log
+
+
+def test_the_generator_may_learn_at_a_rate_of_its_own(cache: Path, tmp_path: Path) -> None:
+    """At a rate of nothing it stays as it began, while the discriminator learns."""
+    ends = []
+    for kimg in (0.02, 0.06):
+        outdir = tmp_path / str(kimg)
+        options = f"{TINY} --growing off --kimg {kimg} --g-lr 1e-30 --cache-dir {cache} --outdir {outdir}"
+        assert call("train", options) == 0
+        network = next(outdir.glob("*/network-*.safetensors"))
+        ends.append((load_generator(network, which="G"), load_discriminator(network)))
+    (G, D), (later_G, later_D) = ends
+    for before, after in zip(G.parameters(), later_G.parameters(), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=1e-20)
+    assert not torch.equal(D.b4.out.weight, later_D.b4.out.weight)

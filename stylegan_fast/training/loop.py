@@ -165,7 +165,7 @@ class Loop:
             indices = draws.indices(step, "G/labels", batch, len(self.dataset))
             c = self._to_device(self.dataset.labels(indices))
         inputs = draws.generator_inputs(step, "G", batch, config.z_dim, c, layers, config.mixing_prob)
-        told |= self.steps.g_step(inputs, phase.lod, phase.lr)
+        told |= self.steps.g_step(inputs, phase.lod, phase.lr if config.g_lr is None else config.g_lr)
 
         self._measured.add(told)
         self._tell("step_ends", told)

@@ -49,14 +49,21 @@ def test_the_preset_of_the_faces_gives_way_to_what_a_configuration_calls_for() -
 
 
 @pytest.mark.parametrize(
-    ("objective", "gamma", "gp", "clip"),
-    [("nonsaturating", 10, 0, None), ("hinge", 10, 0, None), ("wgan", 0, 0, 0.5), ("wgan-gp", 0, 10, None)],
+    ("objective", "called_for"),
+    [
+        ("nonsaturating", {}),
+        ("hinge", {}),
+        ("wgan", {"gamma": 0, "clip": 0.15, "n_critic": 2, "g_lr": 0.00005}),
+        ("wgan-gp", {"gamma": 0, "gp": 10}),
+    ],
 )
-def test_an_objective_comes_with_its_penalty(objective: str, gamma: float, gp: float, clip: float | None) -> None:
+def test_an_objective_comes_with_what_it_needs(objective: str, called_for: dict[str, float]) -> None:
+    expected = {"gamma": 10, "gp": 0, "clip": None, "n_critic": 1, "g_lr": None, **called_for}
     config = config_from_options({**DATA, "objective": objective}, "cpu")
-    assert (config.gamma, config.gp, config.clip) == (gamma, gp, clip)
-    given = config_from_options({**DATA, "objective": objective, "gamma": 5.0, "gp": 1.0}, "cpu")
-    assert (given.gamma, given.gp) == (5.0, 1.0)
+    assert {name: getattr(config, name) for name in expected} == expected
+    given = {"gamma": 5.0, "gp": 1.0, "clip": 0.3, "n_critic": 3, "g_lr": 0.002}
+    config = config_from_options({**DATA, "objective": objective, **given}, "cpu")
+    assert {name: getattr(config, name) for name in expected} == given
 
 
 def test_growth_is_scaled_by_its_own_length_and_can_be_left_out() -> None:
