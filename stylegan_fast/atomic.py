@@ -25,12 +25,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as failure:
-        if isinstance(failure, OSError) and failure.filename is None:
-            failure.filename = str(path)  # a failing write does not say which file it was writing
+        # A failing write does not say which file it was writing, and nobody knows the temporary one.
+        if isinstance(failure, OSError) and failure.filename in (None, temporary, str(temporary)):
+            failure.filename, failure.filename2 = str(path), None
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
     sync_folder(path.parent)
+
+
+def append(path: str | os.PathLike[str], text: str) -> None:
+    """Add to the end of a file, which is made if it is not there. Raises ``OSError`` with its name."""
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as failure:
+        failure.filename = os.fspath(path)
+        raise
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:

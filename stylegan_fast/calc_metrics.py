@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from stylegan_fast.command import run
+from stylegan_fast.options import Number
 
 
 @click.command()
@@ -38,7 +39,7 @@ from stylegan_fast.command import run
 )
 @click.option("--class", "class_index", type=int, metavar="K", help="Measure one class of a conditional network.")
 @click.option(
-    "--trunc", type=float, default=1.0, show_default=True, help="Truncation psi; 1, none, is what is reported."
+    "--trunc", type=Number(), default=1.0, show_default=True, help="Truncation psi; 1, none, is what is reported."
 )
 @click.option(
     "--noise-mode", type=click.Choice(["random", "const", "none"]), default="random", show_default=True, help="Noise."
@@ -57,16 +58,13 @@ def main(network: str, metrics: str, **options: Any) -> None:
     torchrun the images are shared out over the processes.
     """
     from stylegan_fast.metrics.command import measure_network  # torch here, so that --help is answered at once
+    from stylegan_fast.metrics.record import append_rows, summary
 
-    rows = measure_network(network, metrics, options)
-    if rows and options["json_path"] == "-":
-        for row in rows:
-            click.echo(json.dumps(row))
-    elif rows:
-        from stylegan_fast.metrics.record import summary
-
-        for row in rows:
-            click.echo(summary(row))
+    rows, json_path = measure_network(network, metrics, options)
+    for row in rows:  # before they are kept: a disk may be full by now
+        click.echo(json.dumps(row) if options["json_path"] == "-" else summary(row))
+    if rows and json_path is not None:
+        append_rows(json_path, rows)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import click
 from stylegan_fast.command import run
 from stylegan_fast.errors import UserError
 from stylegan_fast.generate import output_folder
+from stylegan_fast.options import Number, trunc_option
 from stylegan_fast.seeds import parse_ranges
 
 
@@ -22,7 +23,7 @@ from stylegan_fast.seeds import parse_ranges
     help="pca:K, factor:K, attribute:NAME (of the built-in faces: glasses, smile, ...) or a .npy file.",
 )
 @click.option("--seeds", default="0-5", show_default=True, metavar="LIST", help="Images to edit, a row each.")
-@click.option("--strength", type=click.FloatRange(0, min_open=True), default=3.0, show_default=True,
+@click.option("--strength", type=Number(0, min_open=True), default=3.0, show_default=True,
               help="The outermost columns, in standard deviations of W along the direction.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1, 20), default=2, show_default=True, help="Columns on either side.")
 @click.option("--layers", metavar="LIST", help="Style layers to edit, like 0-3. [default: all]")
@@ -30,7 +31,7 @@ from stylegan_fast.seeds import parse_ranges
 @click.option("--trust-detector", is_flag=True, help="Run the classifier: TorchScript is a program.")
 @click.option("--samples", type=click.IntRange(min=10), default=10_000, show_default=True, help="Latents looked at.")
 @click.option("--save", metavar="FILE", help="Keep the direction as a .npy file.")
-@click.option("--trunc", type=float, default=0.7, show_default=True, help="Truncation psi: 1 varied, 0 the mean image.")
+@trunc_option
 @click.option(
     "--class", "class_index", type=int, metavar="K", help="Class of a conditional network. [default: by seed]"
 )
@@ -58,16 +59,18 @@ def main(
 ) -> None:
     """Draw a sheet of images moved along a direction of W: the unchanged ones in the middle."""
     shown = parse_ranges(seeds, "--seeds")
+    if classifier is not None and not direction.startswith("attribute:"):
+        raise UserError(f"--classifier {classifier!r}: without effect with --direction {direction}; give attribute:K")
     from stylegan_fast.device import choose_device  # torch here, so that --help and typing errors are answered at once
     from stylegan_fast.figures.editing import edit_sheet
     from stylegan_fast.figures.labelled import DPI
     from stylegan_fast.figures.mixing import parse_styles
     from stylegan_fast.figures.samples import SampleSettings, check_class
     from stylegan_fast.figures.sheet import quantize, save_png
+    from stylegan_fast.interop.networks import load_generator
     from stylegan_fast.latent.face_classifier import ATTRIBUTES, face_classifier
     from stylegan_fast.latent.named import named_direction, save_direction
     from stylegan_fast.metrics.detector import load_detector
-    from stylegan_fast.models import load_generator
 
     where = choose_device(device)
     G = load_generator(network, device=where)

@@ -8,6 +8,7 @@ import click
 
 from stylegan_fast.command import run
 from stylegan_fast.errors import UserError
+from stylegan_fast.options import trunc_option
 from stylegan_fast.seeds import parse_ranges
 
 
@@ -15,7 +16,7 @@ from stylegan_fast.seeds import parse_ranges
 @click.option("--network", required=True, metavar="RUN|FILE", help="A run's folder (its newest network) or a file.")
 @click.option("--seeds", required=True, metavar="LIST", help="Which images, like 0-15 or 0,3,5-9.")
 @click.option("--outdir", required=True, metavar="DIR", help="Where seedNNNN.png are written.")
-@click.option("--trunc", type=float, default=0.7, show_default=True, help="Truncation psi: 1 varied, 0 the mean image.")
+@trunc_option
 @click.option("--trunc-cutoff", type=click.IntRange(min=0), default=8, show_default=True, help="In the first N layers.")
 @click.option(
     "--class", "class_index", type=int, metavar="K", help="Class of a conditional network. [default: by seed]"

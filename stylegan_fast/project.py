@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -64,9 +63,9 @@ def main(
     from stylegan_fast.figures.movie import check_movie, open_movie
     from stylegan_fast.figures.sheet import picture, save_png, to_uint8
     from stylegan_fast.figures.walks import Grid, frame_of, frame_side
+    from stylegan_fast.interop.networks import load_generator
     from stylegan_fast.latent.projection import ProjectionSettings, project
     from stylegan_fast.metrics.detector import load_detector
-    from stylegan_fast.models import load_generator
 
     if video is not None:
         check_movie(video, "--video")
@@ -117,7 +116,7 @@ def _target(path: str, G: Generator) -> tuple[Tensor, np.ndarray]:
     except OSError as failure:
         raise UserError(f"--target {path!r}: cannot read it ({failure.strerror or failure})") from None
     except BadImageError as failure:
-        raise UserError(f"--target {Path(path).name!r}: {failure}") from None
+        raise UserError(f"--target {path!r}: {failure}") from None
     return torch.from_numpy(pixels).float() / 127.5 - 1, pixels.transpose(1, 2, 0)
 
 

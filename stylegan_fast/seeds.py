@@ -21,7 +21,7 @@ def parse_ranges(text: str, option: str, largest: int = MAX_SEED) -> list[int]:
     """
     numbers: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, flags=re.ASCII)
+        match = re.fullmatch(r"\s*(\d{1,20})\s*(?:-\s*(\d{1,20})\s*)?", part, flags=re.ASCII)
         if match is None:
             raise UserError(f"{option} {text!r}: {part.strip()!r} is not a number or a range; write it like 0,3,5-9")
         first, last = int(match[1]), int(match[2] or match[1])

@@ -30,7 +30,7 @@ def main(network: str, directions: tuple[str, ...], host: str, port: int | None,
     """
     from stylegan_fast.device import choose_device  # here, so that --help and typing errors are answered at once
     from stylegan_fast.figures.explorer import Explorer, load_directions
-    from stylegan_fast.models import load_generator
+    from stylegan_fast.interop.networks import load_generator
     from stylegan_fast.models.network_file import network_path
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended as by Ctrl-C, so that nothing is left behind

@@ -6,6 +6,7 @@ import click
 
 from stylegan_fast.command import run
 from stylegan_fast.generate import output_folder
+from stylegan_fast.options import trunc_option
 from stylegan_fast.seeds import parse_ranges
 
 
@@ -22,7 +23,7 @@ from stylegan_fast.seeds import parse_ranges
     "like 0-3.",
 )
 @click.option("--outdir", required=True, metavar="DIR", help="Where the sheet is written.")
-@click.option("--trunc", type=float, default=0.7, show_default=True, help="Truncation psi: 1 varied, 0 the mean image.")
+@trunc_option
 @click.option(
     "--class", "class_index", type=int, metavar="K", help="Class of a conditional network. [default: by seed]"
 )

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from stylegan_fast.command import run
+from stylegan_fast.options import Number
 
 # Spelled out here, so that --help and typing errors are answered without waiting for torch.
 CONFIGS = ("a", "b", "c", "d", "e", "f")
@@ -23,13 +24,13 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 )
 @click.option(
     "--kimg",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Thousands of images to train on; the whole schedule is scaled to it. [default: 25000]",
 )
 @click.option("--config", type=click.Choice(CONFIGS), help="Row of the paper's Table 1. [default: f, StyleGAN]")
 @click.option(
     "--growth-kimg",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Grow as a run of this many kimg does. [default: --kimg]",
 )
 @click.option("--growing", type=click.Choice(["on", "off"]), help="Progressive growing. [default: on]")
@@ -37,30 +38,28 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 @click.option(
     "--batch-gpu", type=click.IntRange(min=1), help="Images of one pass; more are added up. [default: all at once]"
 )
-@click.option("--channel-base", type=click.IntRange(min=8), help="Network width: feature maps at r x r are 2*base/r...")
-@click.option("--channel-max", type=click.IntRange(min=1), help="...but at most this many. [defaults: 8192, 512]")
-@click.option("--z-dim", type=click.IntRange(min=1), help="Width of the latents z and w. [default: 512]")
+@click.option("--channel-base", type=click.IntRange(8, 2**24), help="Network width: feature maps at r x r: 2*base/r...")
+@click.option("--channel-max", type=click.IntRange(1, 65536), help="...but at most this many. [defaults: 8192, 512]")
+@click.option("--z-dim", type=click.IntRange(1, 65536), help="Width of the latents z and w. [default: 512]")
 @click.option(
     "--map-depth", type=click.IntRange(min=0, max=64), help="Layers of the mapping network; 0: none. [default: 8]"
 )
 @click.option("--mirror", is_flag=True, default=None, help="Flip half of the images left to right.")
 @click.option("--cond", is_flag=True, default=None, help="Train on the data's labels as classes.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate. [default: by resolution, 0.001 up]")
-@click.option("--g-lr", type=click.FloatRange(0, min_open=True), help="The generator's. [default: --lr; wgan 0.00005]")
+@click.option("--lr", type=Number(0, min_open=True), help="Learning rate. [default: by resolution, 0.001 up]")
+@click.option("--g-lr", type=Number(0, min_open=True), help="The generator's. [default: --lr; wgan 0.00005]")
 @click.option(
     "--objective",
     type=click.Choice(OBJECTIVE_NAMES),
     help="The game's loss. [default: nonsaturating; config a: wgan-gp]",
 )
-@click.option("--gamma", type=click.FloatRange(min=0), help="Weight of the R1 penalty. [default: 10; WGAN: 0]")
-@click.option("--r2-gamma", type=click.FloatRange(min=0), help="Weight of the R2 penalty, R1's on fakes. [default: 0]")
+@click.option("--gamma", type=Number(min=0), help="Weight of the R1 penalty. [default: 10; WGAN: 0]")
+@click.option("--r2-gamma", type=Number(min=0), help="Weight of the R2 penalty, R1's on fakes. [default: 0]")
 @click.option("--r1-every", type=click.IntRange(min=1), help="R1 and R2 on every so many steps only. [default: 1]")
-@click.option(
-    "--gp", type=click.FloatRange(min=0), help="Weight of the gradient penalty. [default: wgan-gp 10, else 0]"
-)
+@click.option("--gp", type=Number(min=0), help="Weight of the gradient penalty. [default: wgan-gp 10, else 0]")
 @click.option(
     "--clip",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Limit of D's stored weights. [default: wgan 0.15, else none]",
 )
 @click.option(
@@ -68,20 +67,20 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 )
 @click.option(
     "--ema-kimg",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="Half-life of the generator's average. [default: 10 or less]",
 )
-@click.option("--mixing-prob", type=click.FloatRange(0, 1), help="Probability of style mixing. [default: 0.9]")
+@click.option("--mixing-prob", type=Number(0, 1), help="Probability of style mixing. [default: 0.9]")
 @click.option(
     "--aug",
     type=click.Choice(["noaug", "fixed", "ada"]),
     help="Augment what D sees, for small data sets: not, at --aug-p, or adaptively. [default: noaug]",
 )
-@click.option("--aug-p", type=click.FloatRange(0, 1), help="Probability of each transform; of ada at its start: [0]")
-@click.option("--aug-target", type=click.FloatRange(-1, 1), help="ada: of the mean sign of D(real). [default: 0.6]")
+@click.option("--aug-p", type=Number(0, 1), help="Probability of each transform; of ada at its start: [0]")
+@click.option("--aug-target", type=Number(-1, 1), help="ada: of the mean sign of D(real). [default: 0.6]")
 @click.option(
     "--aug-kimg",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="ada: thousands of images in which p can go from 0 to 1. [default: 500]",
 )
 @click.option("--augpipe", type=click.Choice(AUGPIPES), help="Pixel blits, geometry, colour. [default: bgc, all]")
@@ -97,14 +96,14 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
     default=None,
     help="Launch a step's kernels as one captured graph, on CUDA. [default: --cuda-graphs]",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch. [default: torch's choice]")
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads of torch. [default: torch's choice]")
 @click.option("--cache-dir", metavar="DIR", help="Where decoded images are kept. [default: your cache folder]")
 @click.option(
     "--snap", type=click.IntRange(min=1), help="Ticks from one sheet, network and state to the next. [default: 10]"
 )
 @click.option(
     "--tick",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Thousands of images between progress lines. [default: by resolution]",
 )
 @click.option(

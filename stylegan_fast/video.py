@@ -9,6 +9,7 @@ import click
 
 from stylegan_fast.command import run
 from stylegan_fast.errors import UserError
+from stylegan_fast.options import Number, trunc_option
 from stylegan_fast.seeds import parse_ranges
 
 
@@ -24,7 +25,9 @@ from stylegan_fast.seeds import parse_ranges
     "networks of a run.",
 )
 @click.option(
-    "--seeds", default="0-5", show_default=True, metavar="LIST", help="Images on the way, shared out by cell."
+    "--seeds",
+    metavar="LIST",
+    help="Images on the way, shared out by cell. [default: 0-5; of noise and timelapse: one a cell]",
 )
 @click.option("--grid", default="1x1", show_default=True, metavar="WxH", help="Images beside and below each other.")
 @click.option("--space", type=click.Choice(["w", "z"]), default="w", show_default=True, help="Spline in w, slerp in z.")
@@ -33,9 +36,9 @@ from stylegan_fast.seeds import parse_ranges
     help="Of mixing: which styles sweep.",
 )  # fmt: skip
 @click.option("--frames", type=click.IntRange(min=1), default=60, show_default=True, help="From one image to the next.")
-@click.option("--fps", type=click.FloatRange(1, 120), default=30, show_default=True, help="Frames a second.")
+@click.option("--fps", type=Number(1, 120), default=30, show_default=True, help="Frames a second.")
 @click.option("--width", type=click.IntRange(16, 8192), default=768, show_default=True, help="Of the movie, at most.")
-@click.option("--trunc", type=float, default=0.7, show_default=True, help="Truncation psi: 1 varied, 0 the mean image.")
+@trunc_option
 @click.option(
     "--class", "class_index", type=int, metavar="K", help="Class of a conditional network. [default: by seed]"
 )
@@ -44,7 +47,7 @@ def main(
     network: str,
     out: str,
     kind: str,
-    seeds: str,
+    seeds: str | None,
     grid: str,
     space: str,
     styles: str,
@@ -60,14 +63,15 @@ def main(
     if match is None or "0" in match.groups():
         raise UserError(f"--grid {grid!r}: write columns x rows, like 3x2")
     columns, rows = int(match[1]), int(match[2])
-    shown = parse_ranges(seeds, "--seeds")
+    one_a_cell = f"0-{columns * rows - 1}" if kind in ("noise", "timelapse") else "0-5"
+    shown = parse_ranges(one_a_cell if seeds is None else seeds, "--seeds")
     from tqdm import tqdm  # torch and the rest here, so that --help and typing errors are answered at once
 
     from stylegan_fast.device import choose_device
     from stylegan_fast.figures import walks
     from stylegan_fast.figures.movie import check_movie, open_movie
     from stylegan_fast.figures.samples import SampleSettings, check_class
-    from stylegan_fast.models import load_generator
+    from stylegan_fast.interop.networks import load_generator
 
     check_movie(out)
     where = choose_device(device)

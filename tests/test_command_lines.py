@@ -53,6 +53,13 @@ TRAIN_MISTAKES = {
     "labels for half the images": (half_labelled, ["label", "half"]),
     "negative kimg": (lambda _: "--kimg -5", ["--kimg", "-5"]),
     "no kimg": (lambda _: "--kimg 0", ["--kimg"]),
+    "kimg that is no number": (lambda _: "--kimg nan", ["--kimg", "nan", "finite"]),
+    "kimg without end": (lambda _: "--kimg inf", ["--kimg", "inf", "finite"]),
+    "gamma that is no number": (lambda _: "--gamma nan", ["--gamma", "finite"]),
+    "a step larger than the run": (lambda _: "--data faces:40 --batch 1000 --kimg 0.5", ["--batch 1000", "0.5 kimg"]),
+    "threads without end": (lambda _: "--threads 1000000", ["--threads", "1024"]),
+    "latents without end": (lambda _: "--z-dim 100000000000", ["--z-dim", "65536"]),
+    "a path of nothing": (lambda _: "--data=", ["--data", "empty"]),
     "batch 0": (lambda _: "--batch 0", ["--batch"]),
     "unknown option": (lambda _: "--kimgs 5", ["--kimgs"]),
     "unknown device": (lambda _: "--device tpu", ["tpu", "cuda"]),
@@ -115,6 +122,9 @@ def test_a_real_process_ends_the_same_way(tmp_path: Path) -> None:
 
 DRAWING_MISTAKES = {
     "backward seeds": ("generate --network {net} --seeds 5-2", ["--seeds", "5-2", "2-5"]),
+    "a seed of 5000 digits": ("generate --network {net} --seeds " + "9" * 5000, ["--seeds", "not a number"]),
+    "truncation by no number": ("generate --network {net} --seeds 0 --trunc nan", ["--trunc", "finite"]),
+    "truncation beyond fp32": ("generate --network {net} --seeds 0 --trunc 1e300", ["--trunc", "finite"]),
     "seeds in words": ("generate --network {net} --seeds one", ["--seeds", "one"]),
     "a seed too large": ("generate --network {net} --seeds 4294967296", ["4294967296", "4294967295"]),
     "class without classes": ("generate --network {net} --seeds 0 --class 9", ["--class 9", "without classes"]),

@@ -74,14 +74,26 @@ MISTAKES = {
     "a grid of words": ("video", "--out {tmp}/x.gif --grid big", ["--grid", "'big'"]),
     "seeds that do not go round": ("video", "--out {tmp}/x.gif --grid 2x2 --seeds 0-4", ["5 seeds", "4 images"]),
     "one seed": ("video", "--out {tmp}/x.gif --seeds 0", ["--seeds", "two"]),
+    "frames at no rate": ("video", "--out {tmp}/x.gif --fps nan", ["--fps", "finite"]),
+    "too few to mix": ("video", "--out {tmp}/x.gif --kind mixing --seeds 0-1", ["--seeds", "expected 3 or more"]),
     "no fine styles": ("video", "--out {tmp}/x.gif --kind mixing --styles fine", ["--styles fine"]),
-    "no run": ("video", "--out {tmp}/x.gif --kind timelapse --seeds 0", ["net", "no such"]),
+    "no run": ("video", "--out {tmp}/x.gif --kind timelapse", ["net", "no such"]),
     "unknown direction": ("edit", "--direction smile --outdir {tmp}/out", ["'smile'", "pca:K"]),
     "unknown attribute": ("edit", "--direction attribute:hat --outdir {tmp}/out", ["hat", "glasses"]),
     "an unknown classifier": (
         "edit",
         "--direction attribute:0 --classifier {tmp}/text.png --outdir {tmp}/out",
         ["--classifier", "--trust-detector"],
+    ),
+    "a classifier without use": (
+        "edit",
+        "--direction pca:0 --classifier {tmp}/text.png --outdir {tmp}/out",
+        ["--classifier", "pca:0"],
+    ),
+    "a folder for the direction that is not there": (
+        "edit",
+        "--direction pca:0 --samples 10 --save {tmp}/no/x.npy --outdir {tmp}/out",
+        ["no/x.npy'"],
     ),
     "layers there are not": ("edit", "--direction pca:0 --layers 9 --outdir {tmp}/out", ["--layers", "9"]),
     "no target": ("project", "--target {tmp}/none.png --outdir {tmp}/out", ["--target", "none.png"]),
@@ -105,3 +117,22 @@ def test_a_mistake_ends_with_one_line(mistake: str, tmp_path: Path, capsys: Capt
     assert run(command, f"--network {network} {arguments.format(tmp=tmp_path)}") == 2
     expect_one_line(capsys, *parts)
     assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("figures", "--which truncation --outdir {tmp}/out"),
+        ("video", "--out {tmp}/x.gif --frames 1 --seeds 0-1"),
+        ("edit", "--direction pca:0 --samples 10 --seeds 0 --steps 1 --outdir {tmp}/out"),
+        ("project", "--target {tmp}/images/0.png --steps 1 --outdir {tmp}/out"),
+        ("calc_metrics", "--metrics msssim --num 4 --json -"),
+    ],
+)
+def test_networks_of_others_are_taken_by_every_command(
+    command: str, arguments: str, tmp_path: Path, capsys: Capture
+) -> None:
+    """An official pickle, here; `generate`, `style_mixing`, `convert` and `export` are tested elsewhere."""
+    write_images(tmp_path / "images", 1)
+    network = Path(__file__).parent / "golden" / "official_format_r64.pkl"
+    assert run(command, f"--network {network} {arguments.format(tmp=tmp_path)}") == 0, capsys.readouterr().err

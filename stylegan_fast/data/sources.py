@@ -217,6 +217,8 @@ def open_source(path: str | Path | None) -> Source:
     """A folder, a ZIP file, or the built-in faces: None, ``"faces"`` or ``"faces:COUNT"`` (if no such file exists)."""
     if path is None:
         return FaceSource()
+    if path == "":  # to a path it would be the folder one happens to be in
+        raise UserError("data set '': an empty path; give a folder of images or a ZIP file")
     place = Path(path)
     if place.is_dir():
         return FolderSource(place)

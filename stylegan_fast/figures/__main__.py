@@ -9,6 +9,7 @@ import click
 from stylegan_fast.command import run
 from stylegan_fast.errors import UserError
 from stylegan_fast.generate import output_folder
+from stylegan_fast.options import Number
 from stylegan_fast.seeds import parse_ranges
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ WHICH = {"uncurated": 2, "style_mixing": 3, "noise_detail": 4, "noise_components
 @click.option("--outdir", required=True, metavar="DIR", help="Where figureNN-NAME.png are written.")
 @click.option("--seeds", default="0-5", show_default=True, metavar="LIST", help="Images shown; the first of figure 2.")
 @click.option("--col-seeds", default="10-14", show_default=True, metavar="LIST", help="Source A of style_mixing.")
-@click.option("--trunc", type=float, default=0.7, show_default=True, help="Truncation psi of all but truncation.")
+@click.option("--trunc", type=Number(), default=0.7, show_default=True, help="Truncation psi of all but truncation.")
 @click.option(
     "--class", "class_index", type=int, metavar="K", help="Class of a conditional network. [default: by seed]"
 )
@@ -54,7 +55,7 @@ def main(
     from stylegan_fast.figures.labelled import DPI
     from stylegan_fast.figures.samples import SampleSettings, check_class
     from stylegan_fast.figures.sheet import save_png
-    from stylegan_fast.models import load_generator
+    from stylegan_fast.interop.networks import load_generator
 
     G = load_generator(network, device=choose_device(device))
     check_class(G, class_index)

@@ -98,7 +98,10 @@ def mixing_sweep(
     """The images of the first seeds, one for each cell, while one group of their styles ("coarse", "middle", "fine")
     goes a round through the images of the other seeds, the same for all cells."""
     if len(seeds) < grid.cells + 2:
-        raise UserError(f"--seeds: {len(seeds)} are too few: {grid.cells} images and two or more to take styles from")
+        raise UserError(
+            f"--seeds: {len(seeds)} are too few, expected {grid.cells + 2} or more: {grid.cells} to show and two or "
+            "more to take styles from"
+        )
     first, end = NAMED_LAYERS[styles]
     if first >= G.num_ws:
         raise UserError(f"--styles {styles}: a network of {G.num_ws} layers has none")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ from stylegan_fast.ops import use_backend
 
 FORMATS = ("onnx", "pt2")
 NOISES = ("const", "given", "none")
+# Images are about -1 to 1: less than a fiftieth of a grey level.
+LARGEST_DIFFERENCE = 1e-4
 
 
 class Drawing(nn.Module):
@@ -63,7 +65,7 @@ class Drawing(nn.Module):
 
 
 def export(drawing: Drawing, dest: str | os.PathLike[str], format: str) -> float:
-    """Writes the program, whole or not at all, and runs it.
+    """Makes the program, runs it, and writes it where it draws what the network draws, whole or not at all.
 
     Args:
         drawing: what to export; the batch size stays free.
@@ -75,7 +77,7 @@ def export(drawing: Drawing, dest: str | os.PathLike[str], format: str) -> float
         value, or where these go beyond -1 to 1, as a share of the largest.
 
     Raises:
-        UserError: the packages for the format are missing.
+        UserError: the packages for the format are missing, or the images differ by more than LARGEST_DIFFERENCE.
         OSError: the file cannot be written.
     """
     if format == "onnx":
@@ -94,27 +96,31 @@ def export(drawing: Drawing, dest: str | os.PathLike[str], format: str) -> float
             )
             assert onnx_program is not None
             content = onnx_program.model_proto.SerializeToString()
-    with replacing(dest) as file:
-        if format == "onnx":
-            file.write(content)
         else:
-            torch.export.save(program, file)
+            written = io.BytesIO()  # torch's own writer ends the process where a disk is full
+            torch.export.save(program, written)
+            content = written.getvalue()
     fresh = drawing.inputs(batch=3)
-    images = _run_onnx(Path(dest), fresh) if format == "onnx" else _run_pt2(Path(dest), fresh)
+    images = _run_onnx(content, fresh) if format == "onnx" else _run_pt2(content, fresh)
     expected = drawing(*fresh.values())
-    return float((images - expected).abs().max() / expected.abs().max().clamp(min=1))
+    difference = float((images - expected).abs().max() / expected.abs().max().clamp(min=1))
+    if not difference <= LARGEST_DIFFERENCE:
+        raise UserError(f"the program's images differ from the network's by {difference:.2g}: {dest} is not written")
+    with replacing(dest) as file:
+        file.write(content)
+    return difference
 
 
-def _run_onnx(path: Path, inputs: dict[str, Tensor]) -> Tensor:
+def _run_onnx(program: bytes, inputs: dict[str, Tensor]) -> Tensor:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(program, providers=["CPUExecutionProvider"])
     (images,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
     return torch.from_numpy(images)
 
 
-def _run_pt2(path: Path, inputs: dict[str, Tensor]) -> Tensor:
-    images: Tensor = torch.export.load(path).module()(*inputs.values())
+def _run_pt2(program: bytes, inputs: dict[str, Tensor]) -> Tensor:
+    images: Tensor = torch.export.load(io.BytesIO(program)).module()(*inputs.values())
     return images
 
 

@@ -12,26 +12,27 @@ from stylegan_fast.data import Dataset, open_dataset
 from stylegan_fast.device import choose_device
 from stylegan_fast.distributed import joined_ranks
 from stylegan_fast.errors import UserError
+from stylegan_fast.interop.networks import is_foreign, load_generator
 from stylegan_fast.metrics.detector import Detector, load_detector
 from stylegan_fast.metrics.evaluate import compute_metrics, parse_metrics, uses_data
 from stylegan_fast.metrics.images import Drawing
 from stylegan_fast.metrics.options import MetricOptions
-from stylegan_fast.metrics.record import append_rows
-from stylegan_fast.models import Generator, load_generator, network_config
+from stylegan_fast.models import Generator, network_config
 from stylegan_fast.models.network_file import network_path
 
 Row = dict[str, Any]
 
 
-def measure_network(network: str, metrics: str, options: dict[str, Any]) -> list[Row]:
-    """Measure a network file and keep the rows.
+def measure_network(network: str, metrics: str, options: dict[str, Any]) -> tuple[list[Row], Path | None]:
+    """Measure a network file.
 
     Args:
         network: a run's folder or a network file.
         metrics: names separated by commas.
         options: those of the command line, by name.
 
-    Returns the rows, on all ranks but the first none. Raises ``UserError``.
+    Returns the rows, on all ranks but the first none, and the file they are to be added to, if any. Raises
+    ``UserError``.
     """
     names = parse_metrics(metrics)
     file = network_path(network)
@@ -64,11 +65,8 @@ def measure_network(network: str, metrics: str, options: dict[str, Any]) -> list
         finally:
             if dataset is not None:
                 dataset.close()
-    about = {"network": file.name, "kimg": network_config(file).get("kimg")}
-    rows = [{**row, **about} for row in measured]
-    if rows and json_path is not None:
-        append_rows(json_path, rows)
-    return rows
+    about = {"network": file.name, "kimg": None if is_foreign(file) else network_config(file).get("kimg")}
+    return [{**row, **about} for row in measured], json_path
 
 
 def run_config(network: Path) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stylegan_fast.atomic import append
+
 
 def append_rows(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
     """Add rows to a ``metrics.jsonl``. A number that is not finite becomes null. Raises ``OSError``."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(_finite(row)) + "\n" for row in rows))
+    append(path, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
 
 
 def summary(row: dict[str, Any]) -> str:

@@ -78,7 +78,9 @@ def save_networks(
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as failure:
+        if isinstance(failure, OSError):
+            failure.filename, failure.filename2 = str(path), None
         with contextlib.suppress(OSError):  # the first error is the one to tell
             partial.unlink(missing_ok=True)
         raise

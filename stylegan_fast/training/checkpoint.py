@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from stylegan_fast.training.run_folder import RunFolder
 
 FORMAT = "stylegan_fast.state"
 VERSION = 1
+# What is raised where an archive, its compressed members or the pickle in it make no sense.
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
+    *(RuntimeError, EOFError, ValueError, KeyError),
+)
 
 
 class DamagedState(Exception):
@@ -66,7 +72,7 @@ def _read(path: Path) -> dict[str, Any]:
         if damaged is not None:
             raise DamagedState(f"{path.name} is damaged (checksum of {damaged})")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as failure:
+    except _DAMAGE as failure:
         raise DamagedState(f"{path.name} is damaged or is not a state of a run ({type(failure).__name__})") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DamagedState(f"{path.name} is not a state of a run")

@@ -98,8 +98,7 @@ def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfi
     given = {name: value for name, value in options.items() if value is not None}
     _check_augmentation(given)
     _check_freezing(given)
-    if given.get("data") and Path(given["data"]).exists():
-        given["data"] = str(Path(given["data"]).resolve())  # a run may be resumed from another folder
+    _make_paths_absolute(given)
     preset = {} if given.get("data") else faces_preset(device_type, given.get("resolution"))
     rung = LADDER[given.get("config", "f")]
     called_for: dict[str, Any] = {} if rung.mapping else {"map_depth": 0}
@@ -108,6 +107,8 @@ def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfi
     objective = given.get("objective", rung.objective)
     called_for |= {"objective": objective, **CALLED_FOR.get(objective, {})}
     config = TrainConfig(**{"kimg": rung.kimg, **preset, **called_for, **given})
+    if given.get("batch", 0) > config.kimg * 1000:
+        raise UserError(f"--batch {config.batch}: one step would take more images than the run's {config.kimg:g} kimg")
     # An average over 10 kimg of a run of 50 would show its beginning at its end.
     ema_kimg = given.get("ema_kimg", min(config.ema_kimg, config.kimg / 50))
     return dataclasses.replace(config, growth_kimg=config.growth_kimg or config.kimg, ema_kimg=ema_kimg)
@@ -118,6 +119,8 @@ def config_for_resume(saved: dict[str, Any], options: dict[str, Any]) -> TrainCo
 
     Raises ``UserError`` for an option that contradicts the run.
     """
+    options = dict(options)
+    _make_paths_absolute(options)
     try:
         config = TrainConfig(**saved)
     except TypeError as problem:
@@ -131,6 +134,16 @@ def config_for_resume(saved: dict[str, Any], options: dict[str, Any]) -> TrainCo
             "or start anew without --resume"
         )
     return dataclasses.replace(config, **{n: v for n, v in options.items() if v is not None and n in CHANGEABLE})
+
+
+def _make_paths_absolute(options: dict[str, Any]) -> None:
+    """For a run may be resumed from another folder. Raises ``UserError`` for a path of nothing."""
+    for name in ("data", "cache_dir", "detector"):
+        path = options.get(name)
+        if path == "":  # an unset variable of the shell's: the folder one happens to be in is not what was meant
+            raise UserError(f"--{name.replace('_', '-')} '': an empty path")
+        if path is not None and (name != "data" or Path(path).exists()):  # which may be "faces"
+            options[name] = str(Path(path).resolve())
 
 
 def _check_freezing(given: dict[str, Any]) -> None:

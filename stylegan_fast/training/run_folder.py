@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stylegan_fast.atomic import replacing
+from stylegan_fast.atomic import append, replacing
 from stylegan_fast.errors import UserError
 
 _SNAPSHOT = re.compile(r"network-(\d{6,})\.safetensors|fakes(\d{6,})\.png")
@@ -72,14 +72,12 @@ class RunFolder:
             file.write((json.dumps(config, indent=2) + "\n").encode())
 
     def log(self, line: str) -> None:
-        with open(self._log, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append(self._log, line + "\n")
 
     def append_stats(self, row: dict[str, Any]) -> None:
         """Add one tick. A number that is not finite becomes null, so that any JSON reader can read the file."""
         finite = {k: None if isinstance(v, float) and v - v != 0 else v for k, v in row.items()}
-        with open(self._stats, "a", encoding="utf-8") as file:
-            file.write(json.dumps(finite) + "\n")
+        append(self._stats, json.dumps(finite) + "\n")
 
     def cut_stats(self, num_images: int) -> None:
         """Drop the ticks and metrics after ``num_images``, which will be written again, and lines cut short."""
@@ -133,6 +131,8 @@ def create_run_folder(outdir: str | Path, name: str) -> RunFolder:
 def find_run_to_resume(wanted: str, outdir: str | Path) -> RunFolder:
     """The run meant by ``--resume``: "latest" in ``outdir``, a run folder, or the ``state.pt`` in one.
 
+    The state before it is not to be had by its name: all that was written since would be of another run.
+
     Raises ``UserError`` where there is nothing to go on from.
     """
     if wanted == "latest":
@@ -146,6 +146,8 @@ def find_run_to_resume(wanted: str, outdir: str | Path) -> RunFolder:
     folder = RunFolder(path.parent if path.is_file() else path)
     if not folder.path.is_dir():
         raise UserError(f"--resume {wanted!r}: no such run folder")
+    if path.is_file() and path.name == folder.previous_state.name and folder.state.is_file():
+        raise UserError(f"--resume {wanted!r}: state.pt beside it is newer; to go back, rename this file to state.pt")
     if not folder.has_state() or (path.is_file() and path.name not in (folder.state.name, folder.previous_state.name)):
         raise UserError(f"--resume {wanted!r}: expected a run folder with a state.pt, or that file")
     return folder

@@ -1,5 +1,7 @@
 """Exported programs draw what the network draws, in their own runtimes."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,24 @@ def test_mistakes_end_with_one_line(
             Drawing(Generator(8, z_dim=4, w_dim=4, channel_max=4), 1, None, "const"), tmp_path / "g", "onnx"
         )
     assert not list(tmp_path.glob("g*"))
+
+
+def test_a_program_that_draws_something_else_replaces_nothing(
+    G: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "g.pt2"
+    path.write_bytes(b"an earlier one")
+    monkeypatch.setattr(exported, "_run_pt2", lambda program, inputs: torch.zeros(3, 3, 16, 16))
+    with pytest.raises(UserError, match=r"images differ .*g\.pt2 is not written"):
+        export(Drawing(G, 0.7, 4, "const"), path, "pt2")
+    assert path.read_bytes() == b"an earlier one"
+
+
+def test_a_full_disk_is_told(G: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        export(Drawing(G, 0.7, 4, "const"), tmp_path / "g.pt2", "pt2")
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """The command line: what it writes, and every mistake in one line."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from stylegan_fast.metrics import record
 from stylegan_fast.metrics.detector import KNOWN
 from tests.command_lines import RUN, call, write_images, write_network
 from tests.metrics.detectors import FeatureMaps, NaNDetector, SmallDetector, script
@@ -39,6 +41,24 @@ def test_it_writes_a_row_a_metric_and_a_line_for_people(tmp_path: Path, capsys: 
     text = capsys.readouterr().out
     assert "50 images" in text
     assert f"{rows[0]['results']['swd']:.4g}" in text
+
+
+def test_numbers_are_told_though_they_cannot_be_kept(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that was full when the work was done."""
+
+    def refuse(path: Path, rows: list) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(record, "append_rows", refuse)
+    network = write_network(tmp_path / "net.safetensors")
+    arguments = f"--network {network} --metrics msssim --num 4 --json {tmp_path}/rows.jsonl"
+    assert call("calc_metrics", arguments) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith("msssim ")
+    assert "the disk is full" in err
+    assert "rows.jsonl" in err
 
 
 def test_json_goes_to_stdout_where_asked(tmp_path: Path, capsys: Capture) -> None:

@@ -1,6 +1,7 @@
 """What the options of a run come to."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +90,16 @@ def test_a_resumed_run_may_use_its_machine_otherwise_but_is_the_same_run() -> No
     for option, value in {"config": "f", "objective": "hinge", "growing": False, "r1_every": 16}.items():
         with pytest.raises(UserError, match=f"--{option.replace('_', '-')} .*the run was started with"):
             config_for_resume(saved, {option: value})
+
+
+def test_paths_hold_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    paths = {"data": "images", "cache_dir": "cache"}
+    config = config_from_options(paths, "cpu")
+    assert (config.data, config.cache_dir) == (str(tmp_path / "images"), str(tmp_path / "cache"))
+    saved = config_from_options({"data": "faces:40"}, "cpu")
+    assert saved.data == "faces:40"
+    config = config_for_resume(saved.as_dict(), paths)
+    assert (config.data, config.cache_dir) == (str(tmp_path / "images"), str(tmp_path / "cache"))
+    assert paths == {"data": "images", "cache_dir": "cache"}

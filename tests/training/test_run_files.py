@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylegan_fast.atomic import replacing
+from stylegan_fast.atomic import append, replacing
 from stylegan_fast.errors import UserError
 from stylegan_fast.training.checkpoint import load_state, save_state
 from stylegan_fast.training.run_folder import RunFolder, create_run_folder, find_run_to_resume
@@ -48,14 +48,27 @@ def test_the_state_before_is_kept_until_the_new_one_is_whole(folder: RunFolder) 
     assert load_state(folder)[0]["kimg"] == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "text"])
+def compressed_and_damaged(archive: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    content = bytearray(packed.getvalue())
+    content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "text", "repacked"])
 def test_a_damaged_state_gives_way_to_the_one_before_and_is_named(folder: RunFolder, damage: str) -> None:
     for kimg in range(2):
         save_state(folder, {"kimg": kimg, "weights": torch.arange(5000.0)})
     whole = folder.state.read_bytes()
     flipped = bytearray(whole)
     flipped[whole.index(torch.arange(100.0, 110.0).numpy().tobytes()) + 2] ^= 0x10  # one bit of one weight
-    damaged = {"cut": whole[: len(whole) // 2], "flipped": bytes(flipped), "emptied": b"", "text": b"hello"}[damage]
+    damaged = {
+        **{"cut": whole[: len(whole) // 2], "flipped": bytes(flipped), "emptied": b"", "text": b"hello"},
+        "repacked": compressed_and_damaged(whole),
+    }[damage]
     folder.state.write_bytes(damaged)
     state, problem = load_state(folder)
     assert state["kimg"] == 0
@@ -132,3 +145,19 @@ def test_resume_finds_the_latest_run_that_has_a_state(tmp_path: Path) -> None:
     for wrong in (runs[2].path, tmp_path / "none", tmp_path):
         with pytest.raises(UserError, match="--resume"):
             find_run_to_resume(str(wrong), tmp_path)
+    save_state(runs[0], {})  # so that there is one before it
+    with pytest.raises(UserError, match=r"state\.pt beside it is newer"):
+        find_run_to_resume(str(runs[0].previous_state), tmp_path)
+    runs[0].state.unlink()
+    assert find_run_to_resume(str(runs[0].previous_state), tmp_path).path == runs[0].path
+
+
+def test_a_failing_write_names_the_file_that_was_meant(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", tmp_path / "none" / "x"):
+        with pytest.raises(OSError, match=r"file|directory") as failure, replacing(path) as file:
+            file.write(b"x")
+        assert failure.value.filename == str(path)
+        with pytest.raises(OSError, match=r"file|directory") as failure:
+            append(path, "x")
+        assert failure.value.filename == str(path)

@@ -1,0 +1,26 @@
+"""Types of command line options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+_LARGEST = 1e30  # what lies beyond is no setting, and soon no fp32 number either
+
+
+class Number(click.FloatRange):
+    """A finite number, within limits where there are any. (NaN passes click's own limits, and infinity open ones.)"""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not abs(number) <= _LARGEST:
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+trunc_option = click.option(
+    "--trunc", type=Number(), default=0.7, show_default=True, help="Truncation psi: 1 varied, 0 the mean image."
+)
