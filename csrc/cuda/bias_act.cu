@@ -138,7 +138,9 @@ int64_t bias_act_backward_partials(const BiasActBackward& p) {
     return p.op.size / (p.op.bias_step * p.op.bias_size) * team_grid<T>(p.op).splits.value();
   };
   const bool none = p.op.size == 0 || tier == Tier::general || p.op.act == Activation::linear;
-  if (none || (tier == Tier::plane && p.op.bias_step == 1)) return 0;
+  // A tensor with one bias is a plane whatever its step; teams go over whole vectors of a step.
+  const int64_t width = p.op.dtype == DType::f32 ? 4 : 8;
+  if (none || (tier == Tier::plane && p.op.bias_step % width != 0)) return 0;
   return p.op.dtype == DType::f32 ? rows(float{}) : rows(__half{});
 }
 

@@ -47,6 +47,8 @@ inline LaunchShape shape_for(int threads, int64_t x, int64_t y = 1, int64_t z = 
 
 // Of dynamic shared memory: 48 KB less what kernels have beside it.
 constexpr int64_t shared_bytes_without_asking = 40 << 10;
+// Who needs more asks for this much, always: the limit belongs to the kernel, and another thread may launch it too.
+constexpr int64_t most_shared_bytes = 64 << 10;
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -147,8 +149,9 @@ class LaunchConfig {
   cudaLaunchConfig_t config_{};
 };
 
-// Whether the current device can hold a cluster of this launch. Each kernel and device is asked once, because the
-// driver takes microseconds to answer: always ask with the same shape.
+// Whether the current device can hold a cluster of this launch, and the kernel was compiled for one: PTX of an older
+// architecture, translated for this device, has no code for clusters in it. Each kernel and device is asked once, because
+// the driver takes microseconds to answer: always ask with the same shape.
 template <auto kernel>
 bool clusters_fit(const LaunchShape& shape) {
   static std::atomic<signed char> answers[64];  // 0: not yet asked
@@ -157,7 +160,9 @@ bool clusters_fit(const LaunchShape& shape) {
   std::atomic<signed char>& answer = answers[device % 64];
   if (answer == 0) {
     const LaunchConfig config(shape, nullptr);
-    const bool fit = cudaOccupancyMaxActiveClusters(&count, kernel, config.get()) == cudaSuccess && count > 0;
+    cudaFuncAttributes code{};
+    const bool fit = cudaFuncGetAttributes(&code, kernel) == cudaSuccess && code.ptxVersion >= 90 &&
+                     cudaOccupancyMaxActiveClusters(&count, kernel, config.get()) == cudaSuccess && count > 0;
     if (!fit) cudaGetLastError();
     answer = fit ? 1 : -1;
   }
@@ -169,7 +174,7 @@ Status launch(const char* op, void (*kernel)(Parameters...), const LaunchShape& 
               Arguments... arguments) {
   cudaError_t error = cudaSuccess;
   if (shape.shared_bytes > shared_bytes_without_asking)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared_bytes));
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(most_shared_bytes));
   if (error == cudaSuccess) {
     const LaunchConfig config(shape, stream);
     error = cudaLaunchKernelEx(config.get(), kernel, static_cast<Parameters>(arguments)...);

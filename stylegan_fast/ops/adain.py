@@ -217,9 +217,9 @@ class AdaIN(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         if dy is None:
             return (None,) * 13
-        x, wanted = ctx.saved_tensors[0], ctx.needs_input_grad[:6]
-        dy = dy.contiguous(memory_format=memory_format(x))
-        found = iter(ctx.ops.adain_backward(dy, *ctx.saved_tensors, *ctx.formula, wanted, ctx.backend))
+        saved, wanted = ctx.saved_tensors, ctx.needs_input_grad[:6]  # activation checkpoints hand them out once
+        dy = dy.contiguous(memory_format=memory_format(saved[0]))
+        found = iter(ctx.ops.adain_backward(dy, *saved, *ctx.formula, wanted, ctx.backend))
         return (*(next(found) if want else None for want in wanted), *(None,) * 7)
 
 

@@ -115,8 +115,8 @@ def _adain_tensors(x: Tensor, parameters: Sequence[Tensor | None], formula: Form
     expected = {"scale": (scale, (n, c)), "shift": (shift, (n, c)), "noise": (noise, (n, 1, h, w))}
     expected |= {"noise_strength": (noise_strength, (c,)), "bias": (bias, (c,))}
     _expect("adain", x, acc_dtype(x.dtype), **expected)
-    if noise is not None and noise.stride()[2:] != (w, 1):  # the batch may have any stride
-        noise = noise.contiguous()
+    if noise is not None and (noise.stride()[2:] != (w, 1) or noise.stride(0) not in (0, h * w)):
+        noise = noise.contiguous()  # kernels know a map for each sample and one for all
     strength, bias, seed = map(_contiguous, (noise_strength, bias, noise_seed))
     return _dense(x), scale, shift, noise, strength, bias, seed
 

@@ -66,6 +66,8 @@ class TrainConfig:
     aug_kimg: float = OFFICIAL_KIMG  # in which p can go from 0 to 1
     augpipe: str = "bgc"
     weights: str | None = None  # the network file a run began with
+    g_switches: dict[str, Any] | None = None  # its arguments of the networks that no option sets
+    d_switches: dict[str, Any] | None = None
     start_resolution: int | None = None  # where growth begins; None: the official one
     freeze_d: int = 0
     freeze_mapping: bool = False
@@ -109,6 +111,7 @@ def config_from_options(options: dict[str, Any], device_type: str) -> TrainConfi
     config = TrainConfig(**{"kimg": rung.kimg, **preset, **called_for, **given})
     if given.get("batch", 0) > config.kimg * 1000:
         raise UserError(f"--batch {config.batch}: one step would take more images than the run's {config.kimg:g} kimg")
+    _check_effects(given, config)
     # An average over 10 kimg of a run of 50 would show its beginning at its end.
     ema_kimg = given.get("ema_kimg", min(config.ema_kimg, config.kimg / 50))
     return dataclasses.replace(config, growth_kimg=config.growth_kimg or config.kimg, ema_kimg=ema_kimg)
@@ -159,10 +162,26 @@ def _check_augmentation(given: dict[str, Any]) -> None:
     kind = given.get("aug", "noaug")
     if kind == "fixed" and "aug_p" not in given:
         raise UserError("--aug fixed: give its strength with --aug-p, like --aug-p 0.3")
-    for name, kinds in (("aug_p", ("fixed", "ada")), ("aug_target", ("ada",)), ("aug_kimg", ("ada",))):
+    either = ("fixed", "ada")
+    for name, kinds in (("aug_p", either), ("augpipe", either), ("aug_target", ("ada",)), ("aug_kimg", ("ada",))):
         if name in given and kind not in kinds:
-            option = "--" + name.replace("_", "-")
-            raise UserError(f"{option} {given[name]}: without effect with --aug {kind}; add --aug {kinds[-1]}")
+            raise UserError(f"{_written(given, name)}: without effect with --aug {kind}; add --aug {kinds[-1]}")
+
+
+def _check_effects(given: dict[str, Any], config: TrainConfig) -> None:
+    """Raises ``UserError`` for options that would do nothing in this run."""
+    if "r1_every" in given and config.gamma == config.r2_gamma == 0:
+        raise UserError(f"{_written(given, 'r1_every')}: without effect without R1 and R2; add --gamma or --r2-gamma")
+    if given.get("mixing_prob") and not LADDER[config.config].styles:
+        raise UserError(f"{_written(given, 'mixing_prob')}: --config {config.config} has no styles to mix")
+    for name in ("metrics_num", "detector", "trust_detector"):
+        if name in given and config.metrics is None:
+            raise UserError(f"{_written(given, name)}: without effect without --metrics; add it")
+
+
+def _written(options: dict[str, Any], name: str) -> str:
+    option, value = "--" + name.replace("_", "-"), options[name]
+    return option if value is True else f"{option} {value}"
 
 
 def schedule_of(config: TrainConfig, resolution: int, num_ranks: int) -> Schedule:

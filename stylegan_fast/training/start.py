@@ -175,9 +175,9 @@ def build_trainer(
     latents: dict[str, Any] = {"z_dim": config.z_dim, "w_dim": w_dim, "mapping_layers": config.map_depth}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(config.seed, "networks"))
-        settings = {**latents, **shape, **rung.generator_settings()}
+        settings = {**latents, **shape, **rung.generator_settings(), **(config.g_switches or {})}
         G, G_ema = (Generator(dataset.resolution, **settings) for _ in range(2))
-        D = Discriminator(dataset.resolution, **shape, blur=rung.blur)
+        D = Discriminator(dataset.resolution, **shape, blur=rung.blur, **(config.d_switches or {}))
     networks: list[Any] = [G, D, G_ema]
     for network in networks:  # channels_last: convolutions are faster so, by 1.7 to 2.3 times on the CPU
         network.to(device, memory_format=torch.channels_last)

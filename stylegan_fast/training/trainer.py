@@ -75,10 +75,11 @@ class Trainer:
         self.G, self.D, self.G_ema = G.train(), D.train(), G_ema.eval().requires_grad_(False)
         self.G_ema.load_state_dict(G.state_dict())
         G.synthesis.dtype = D.dtype = dtype
-        self.r1_gamma, self.r2_gamma, self.r1_every = r1_gamma, r2_gamma, r1_every
+        self.r1_gamma, self.r2_gamma = r1_gamma, r2_gamma
+        self.r1_every = r1_every if r1_gamma or r2_gamma else 1
         self.gp_weight, self.clip = gp_weight, clip
         self.objective, self.batch_gpu, self.augment, self.ranks = objective, batch_gpu, augment, ranks
-        self._learning = [p for p in D.parameters() if p.requires_grad]
+        self._learning: list[Tensor] = [p for p in D.parameters() if p.requires_grad]
         self.average = MovingAverage(self.G_ema, self.G, ema_half_life_kimg)
         self.G_adam, self.D_adam = Adam(G.parameters()), Adam(D.parameters(), beta2=BETA2**self._lazy_share)
         device = next(G.parameters()).device
@@ -137,8 +138,8 @@ class Trainer:
             self._apply(self.D_adam, self.D_scale, lr)
         if self.clip is not None:
             with torch.no_grad():
-                torch._foreach_clamp_min_(self.D_adam.parameters, -self.clip)
-                torch._foreach_clamp_max_(self.D_adam.parameters, self.clip)
+                torch._foreach_clamp_min_(self._learning, -self.clip)
+                torch._foreach_clamp_max_(self._learning, self.clip)
         return values
 
     def g_step(self, inputs: GeneratorInputs, lod: Lod, lr: float | Tensor) -> Values:
@@ -209,10 +210,11 @@ class Trainer:
     def _parts(self, inputs: GeneratorInputs, batch: int, lod: Lod) -> list[tuple[slice, GeneratorInputs]]:
         """The rows of the batch that one pass takes, and their inputs."""
         size = self.batch_gpu or batch
+        # Drawn once, for all: a step does not depend on its parts, and lazy R2 meets the images of the game.
+        if inputs.noise_generator is not None:
+            inputs = inputs.with_noise_seeds(self.G.synthesis.noise_seeds(inputs.z, lod, inputs.noise_generator))
         if size >= batch:
             return [(slice(0, batch), inputs)]
-        if inputs.noise_generator is not None:  # drawn for all at once, so that a step does not depend on its parts
-            inputs = inputs.with_noise_seeds(self.G.synthesis.noise_seeds(inputs.z, lod, inputs.noise_generator))
         slices = [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
         return [(rows, inputs.part(rows)) for rows in slices]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from stylegan_fast.models.network_file import network_path
 from stylegan_fast.training.run_folder import RunFolder
 from stylegan_fast.training.trainer import Trainer
 from stylegan_fast.training.transfer import transfer
+
+# Arguments of the networks that belong to no option: what ports do in other ways than the original.
+_G_SWITCHES = ("mapping_width", "w_avg_beta", "norm_eps", "bias_before_blur", "shared_noise")
+_D_SWITCHES = ("mbstd_group_size", "from_rgb_linear", "widen_first")
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,12 @@ class Source:
         if config is None:
             raise UserError(f"--resume {str(self.path)!r}: its generator is none of the configurations a to f")
         widths = {name: shape[name] for name in ("channel_base", "channel_max", "z_dim")}
-        return {"config": config, "map_depth": shape["mapping_layers"], **widths}
+        switches = {"g_switches": _named(shape, _G_SWITCHES)}
+        if shape["mapping_width"] == shape["w_dim"]:  # which follows the option for z
+            del switches["g_switches"]["mapping_width"]
+        if self.D is not None:
+            switches["d_switches"] = _named(self.D.init_kwargs, _D_SWITCHES)
+        return {"config": config, "map_depth": shape["mapping_layers"], **widths, **switches}
 
 
 def names_a_network(resume: str) -> bool:
@@ -87,6 +97,10 @@ def start_from(source: Source, trainer: Trainer) -> list[str]:
 def _holds(path: Path, prefix: str) -> bool:
     with safetensors.safe_open(path, framework="pt") as content:
         return any(name.startswith(prefix) for name in content.keys())  # noqa: SIM118 (not a dict)
+
+
+def _named(arguments: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: arguments[name] for name in names if name in arguments}
 
 
 def _has_settings(shape: dict[str, Any], settings: dict[str, Any]) -> bool:

@@ -117,6 +117,8 @@ VECTORS = {
     "planes of a block": (2 * 4800, (4800, 2)),
     "planes in slices": (3 * 20008, (20008, 3)),
     "one plane": (4160, (4160, 1)),
+    "one bias, planes of no whole vectors": (648, (81, 1)),
+    "one bias, planes of less than a vector": (16, (2, 1)),
     "rows of a vector": (33 * 8, (1, 8)),
     "rows of 3 vectors": (700 * 24, (1, 24)),
     "rows of 40 vectors": (19 * 320, (1, 320)),
@@ -178,11 +180,12 @@ def test_the_bias_gradient_is_summed_on_the_way(program: Path, name: str) -> Non
     check_sums(program, dtype, ("lrelu", "relu")[number % 2], size, bias, ROWS_OF_SUMS[name])
 
 
-def test_where_no_sums_are_made_none_are_promised(program: Path) -> None:
-    """An odd size: the caller who asks for them anyway is told."""
-    numbers = request(F32, "lrelu", 15, (1, 5), 0.2, 1.0, -1.0) | {"partials": 0}
-    inputs = {"dy": np.zeros(15, np.float32), "y": np.zeros(15, np.float32)}
-    outputs = {"dx": ((15,), F32.storage), "db_partials": ((1, 5), F32.acc)}
+@pytest.mark.parametrize(("size", "bias"), [(15, (1, 5)), (648, (81, 1)), (16, (2, 1))], ids=str)
+def test_where_no_sums_are_made_none_are_promised(program: Path, size: int, bias: tuple[int, int]) -> None:
+    """An odd size; one bias and planes of no whole vectors. The caller who asks for them anyway is told."""
+    numbers = request(F32, "lrelu", size, bias, 0.2, 1.0, -1.0) | {"partials": 0}
+    inputs = {"dy": np.zeros(size, np.float32), "y": np.zeros(size, np.float32)}
+    outputs = {"dx": ((size,), F32.storage), "db_partials": ((1, bias[1]), F32.acc)}
     done = run(program, "bias_act_backward", numbers, inputs, outputs)
     assert (done.status, done.error) == (2, "bias_act_backward: this call has no partial sums for db")
 

@@ -92,6 +92,7 @@ def test_parameters_of_16_bits_need_no_conversion(act: str, layout: str) -> None
 # Planes of one vector to several slices, rows of one vector and of 64; what no vector fits is summed by PyTorch.
 SUMMED = [((2, 3, 4, 4), "contiguous"), ((2, 5, 24, 24), "contiguous"), ((2, 3, 96, 96), "contiguous")]
 SUMMED += [((1, 2, 130, 132), "contiguous"), ((3, 8, 5, 3), "channels_last"), ((2, 512, 9, 8), "channels_last")]
+SUMMED += [((8, 1, 9, 9), "contiguous"), ((8, 1, 1, 2), "contiguous"), ((4, 1, 8, 8), "contiguous")]
 SUMMED += [((2, 24, 64, 63), "channels_last"), ((2, 3, 5, 7), "contiguous"), ((2, 12, 5, 7), "channels_last")]
 
 

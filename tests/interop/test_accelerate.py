@@ -147,6 +147,16 @@ def test_a_hook_registered_afterwards_is_served_too() -> None:
     torch.testing.assert_close(seen[0], F.instance_norm(x))
 
 
+def test_a_hook_registered_afterwards_inside_a_style_is_served_too(sample: tuple) -> None:
+    plain, model = Model(), Model()
+    model.load_state_dict(plain.state_dict())
+    stylegan_fast.accelerate(model)
+    seen: list[Tensor] = []
+    model.get_submodule("styled.0.norm").register_forward_hook(lambda module, inputs, output: seen.append(output))
+    torch.testing.assert_close(model(*sample), plain(*sample), rtol=1e-4, atol=1e-5)
+    assert len(seen) == 1
+
+
 def test_children_of_a_fused_sequential_do_alone_what_they_did() -> None:
     model = nn.Sequential(nn.InstanceNorm2d(3), nn.LeakyReLU(0.1), nn.Conv2d(3, 3, 1))
     x = torch.randn(2, 3, 5, 5)

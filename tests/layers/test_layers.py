@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from stylegan_fast import layers, philox_normal
 
@@ -46,6 +47,24 @@ def run(layer: nn.Module, inputs: list[Tensor]) -> Tensor:
     if isinstance(layer, layers.NoiseInjection):
         return layer(*inputs, noise=torch.ones(4, 1, 8, 8, dtype=inputs[0].dtype).tril())
     return layer(*inputs)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("name", LAYERS)
+def test_activation_checkpoints_change_nothing(name: str, reentrant: bool, backend: str) -> None:
+    layer, inputs = example(name)
+
+    def forward(*tensors: Tensor) -> Tensor:
+        return run(layer, list(tensors))
+
+    found = []
+    for wrapped in (False, True):
+        leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+        layer.zero_grad()
+        y = checkpoint(forward, *leaves, use_reentrant=reentrant) if wrapped else forward(*leaves)
+        y.square().sum().backward()
+        found.append([y, *(leaf.grad for leaf in leaves), *(p.grad for p in layer.parameters())])
+    torch.testing.assert_close(found[1], found[0])
 
 
 @pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)

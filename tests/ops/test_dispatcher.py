@@ -200,3 +200,24 @@ def test_fake_and_meta_tensors_have_the_shape_dtype_and_strides_of_real_ones(nam
                 assert described(meta) == expected
                 with FakeTensorMode() as mode:
                     assert described(mode.from_tensor(real)) == expected
+
+
+@needs_extension
+def test_noise_of_any_strides_reaches_kernels_as_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels know one map for each sample, one after the other, and one for all; they read 16 bytes at a time."""
+    x, strength = torch.randn(2, 3, 8, 8), torch.randn(3)
+    noise = torch.randn(2, 1, 8, 8)
+    launch, seen = library.launch, []
+
+    def spied(backend: str, kernel: str, x: torch.Tensor, *arguments: Any) -> None:
+        seen.append(arguments)
+        launch(backend, kernel, x, *arguments)
+
+    monkeypatch.setattr(library, "launch", spied)
+    results = []
+    for apart in (64, 65):
+        strided = torch.empty(200).as_strided(noise.shape, (apart, apart, 8, 1)).copy_(noise)
+        given = (None, None, strided, strength, None, None, 0.2, 1e-8, 1.0, False, False, "cpu")
+        results.append(torch.ops.stylegan_fast.adain(x, *given)[0])
+        assert seen[-1][16] == 64  # noise_stride_n
+    torch.testing.assert_close(*results)

@@ -130,6 +130,42 @@ def test_clipping_bounds_every_weight_of_the_discriminator() -> None:
     assert max(p.abs().max() for p in one.G.parameters()) > 1
 
 
+def test_clipping_leaves_frozen_layers_as_they_are() -> None:
+    one = trainer(objective=WGAN, r1_gamma=0.0, clip=0.5)
+    one.D.b16.requires_grad_(False)
+    one = Trainer(one.G, one.D, one.G_ema, objective=WGAN, r1_gamma=0.0, clip=0.5)
+    before = {name: tensor.clone() for name, tensor in one.D.b16.state_dict().items()}
+    reals, inputs = given()
+    one.d_step(reals, None, inputs, 0.0, 0.01)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in one.D.b16.state_dict().items())
+    assert max(p.abs().max() for p in one.D.b4.parameters()) == 0.5
+
+
+def test_steps_of_their_own_for_no_penalty_are_not_taken() -> None:
+    plain, lazy = (trainer(r1_gamma=0.0, r1_every=k) for k in (1, 4))
+    for one in (plain, lazy):
+        reals, inputs = given()
+        one.d_step(reals, None, inputs, 0.0, 0.01)
+    for a, b in zip(plain.D.parameters(), lazy.D.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_lazy_r2_meets_the_images_of_the_game() -> None:
+    """Also where they are drawn in one pass: noise is drawn once a step."""
+    found = []
+    for parts in (None, N):
+        one = trainer(r1_gamma=0.0, r2_gamma=2.0, r1_every=2, batch_gpu=parts)
+        reals, inputs = given()
+        images, _ = one._generate(one._parts(inputs, N, 0.0)[0][1], 0.0)
+        images = images.detach().requires_grad_()
+        expected = squared_gradient_norm(images, one.D(images)).mean().detach()
+        reals, inputs = given()
+        told = one.d_step(reals, None, inputs, 0.0, 0.0)
+        torch.testing.assert_close(told["R2"], expected)
+        found.append(told["R2"])
+    torch.testing.assert_close(*found)
+
+
 def test_an_augmentation_is_between_the_images_and_the_discriminator_in_both_steps() -> None:
     seen = []
 

@@ -1,18 +1,25 @@
 """Weights go into another network so that it does what the old one did, as far as it can."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from stylegan_fast.data import open_dataset
 from stylegan_fast.errors import UserError
-from stylegan_fast.models import Discriminator, Generator
+from stylegan_fast.models import Discriminator, Generator, save_networks
+from stylegan_fast.training.config import config_for_resume, config_from_options
+from stylegan_fast.training.precision import choose_precision
+from stylegan_fast.training.start import build_trainer
 from stylegan_fast.training.transfer import (
     channel_conversion,
     freeze_discriminator,
     freeze_mapping,
     transfer,
 )
+from stylegan_fast.training.warm_start import open_source, start_from
 
 WIDTHS: dict[str, Any] = {"channel_base": 64, "channel_max": 8}
 
@@ -147,3 +154,24 @@ def test_a_frozen_mapping_does_not_learn() -> None:
     freeze_mapping(G)
     assert not any(p.requires_grad for p in G.mapping.parameters())
     assert all(p.requires_grad for p in G.synthesis.parameters())
+
+
+def test_a_run_from_the_weights_of_a_port_keeps_its_arithmetic(tmp_path: Path) -> None:
+    """Switches that no option sets come with the weights, and stay through a resume."""
+    torch.manual_seed(0)
+    path = tmp_path / "network.safetensors"
+    G = generator(norm_eps=1e-2, shared_noise=True, w_avg_beta=0.9, mapping_width=12)
+    D = randomised(Discriminator(16, **WIDTHS, from_rgb_linear=True, widen_first=True, mbstd_group_size=2))
+    save_networks(path, G_ema=G, D=D)
+    source = open_source(str(path))
+    config = config_from_options({"data": "faces:20", "resolution": 16, **source.adopted()}, "cpu")
+    config = config_for_resume(json.loads(json.dumps(config.as_dict())), {})
+    dataset = open_dataset("faces:20", resolution=16, cache_dir=str(tmp_path))
+    trainer = build_trainer(config, dataset, torch.device("cpu"), choose_precision("fp32", torch.device("cpu")))
+    start_from(source, trainer)
+    images, ws = torch.randn(4, 3, 16, 16), G.mapping(torch.randn(2, 8))
+    torch.testing.assert_close(trainer.D(images), D(images))
+    torch.testing.assert_close(pictures(trainer.G_ema, ws), pictures(G, ws))
+    assert trainer.G.init_kwargs == G.init_kwargs
+    assert trainer.D.init_kwargs == D.init_kwargs
+    dataset.close()

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stylegan_fast.interop.accelerate.sequential import has_hooks
 from stylegan_fast.ops import adain, bias_act, upfirdn2d
 
 Forward = Callable[..., Tensor]
@@ -158,9 +159,12 @@ def _style_norm(module: nn.Module) -> Iterator[Proposal]:
     if norm.affine or norm.track_running_stats or linear is None or linear.out_features != 2 * norm.num_features:
         return
     shapes = [(2, norm.num_features, 6, 5), (2, linear.in_features)]
+    original: Any = type(module)
     for text, one in (("AdaIN with scale 1 + style", 1.0), ("AdaIN", 0.0)):
 
         def forward(module: Any, x: Tensor, style: Tensor, one: float = one) -> Tensor:
+            if has_hooks(getattr(module, norm_name)):  # which came after the module was accelerated
+                return original.forward(module, x, style)
             scale, shift = getattr(module, map_name)(style).chunk(2, dim=1)
             return adain(x, scale + one, shift, eps=getattr(module, norm_name).eps)
 
