@@ -5,9 +5,12 @@ from __future__ import annotations
 import click
 
 from stylegan_fast.command import run
+from stylegan_fast.errors import UserError
 from stylegan_fast.generate import output_folder
 from stylegan_fast.options import trunc_option
 from stylegan_fast.seeds import parse_ranges
+
+MOST_PIXELS = 2**28  # of a sheet, which is held in memory
 
 
 @click.command()
@@ -51,6 +54,12 @@ def main(
     G = load_generator(network, device=choose_device(device))
     check_class(G, class_index)
     layers = parse_styles(styles, G.num_ws)
+    cells = (len(row_seeds) + 1) * (len(col_seeds) + 1)
+    if cells * G.img_resolution**2 > MOST_PIXELS:
+        raise UserError(
+            f"--rows, --cols: {cells} images of {G.img_resolution}x{G.img_resolution} make a sheet of more than "
+            f"{MOST_PIXELS} pixels; give fewer"
+        )
     folder = output_folder(outdir)
     settings = SampleSettings(truncation_psi=trunc, class_index=class_index)
     path = folder / f"style-mixing-{styles.replace(',', '_').replace(' ', '')}.png"

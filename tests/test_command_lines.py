@@ -142,6 +142,10 @@ DRAWING_MISTAKES = {
     "missing option": ("generate --network {net}", ["--seeds"]),
     "unknown noise": ("generate --network {net} --seeds 0 --noise-mode loud", ["loud", "const"]),
     "backward rows": ("style_mixing --network {net} --rows 3-1 --cols 0", ["--rows", "3-1"]),
+    "a sheet without end": (
+        "style_mixing --network {net} --rows 0-50000 --cols 0-50000",
+        ["--rows", "--cols", "fewer"],
+    ),
     "layers not there": ("style_mixing --network {net} --rows 0 --cols 1 --styles fine", ["fine", "0 to 5"]),
     "a layer too many": ("style_mixing --network {net} --rows 0 --cols 1 --styles 4-6", ["--styles", "6", "5"]),
     "layers in other words": ("style_mixing --network {net} --rows 0 --cols 1 --styles rough", ["rough", "coarse"]),
