@@ -14,7 +14,8 @@ class Interruption:
     """While entered, the first SIGINT or SIGTERM only sets ``requested``; a second one acts as it did before.
 
     Under torchrun (``launched``) a second one is nothing new: its agent sends SIGTERM to processes that had the
-    terminal's SIGINT already, and SIGKILL to those that take too long.
+    terminal's SIGINT already, and SIGKILL to those that take too long. After an error the process is on its way out,
+    and its last words, which the agent's SIGTERM would cut off, are what says why.
 
     Python lets only the main thread handle signals; elsewhere nothing is changed.
     """
@@ -34,6 +35,8 @@ class Interruption:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._launched and error is not None:
+            self._before = dict.fromkeys(self._before, signal.SIG_IGN)
         self._restore()
 
     def _request(self, number: int, frame: FrameType | None) -> None:

@@ -162,6 +162,22 @@ def test_torchrun_ends_its_job_with_a_state_to_go_on_from(how: str, tmp_path: Pa
     assert call("train", f"--resume {run} --kimg {rows(run)[-1]['kimg'] + 0.02} --device cpu") == 0
 
 
+def test_a_launched_process_on_its_way_out_is_not_cut_short() -> None:
+    """torchrun sends SIGTERM as soon as it sees another process lost; what went wrong is still to be said."""
+    program = """
+import os, signal
+from stylegan_fast.training.interruption import Interruption
+try:
+    with Interruption(None, launched=True):
+        raise RuntimeError
+except RuntimeError:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("last words")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "last words\n")
+
+
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="process 1 of this machine has no GPU, there are 1"):
