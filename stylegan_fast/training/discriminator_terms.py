@@ -93,3 +93,9 @@ def gradient_penalty(
     penalty = wgan_gradient_penalty(norms, weight).mean()
     backward(penalty)
     return penalty.detach()
+
+
+def add_share(values: Values, told: Values, share: float = 1.0) -> None:
+    """Add to a step's values those of one pass, which count for ``share`` of them."""
+    for name, value in told.items():
+        values[name] = values[name] + value * share if name in values else value * share

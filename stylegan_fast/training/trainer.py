@@ -15,7 +15,7 @@ from stylegan_fast.models.generator import Generator
 from stylegan_fast.models.growth import Lod
 from stylegan_fast.models.mapping import mix_styles
 from stylegan_fast.training.adam import BETA2, Adam
-from stylegan_fast.training.discriminator_terms import Values, game_terms, gradient_penalty, penalty_alone
+from stylegan_fast.training.discriminator_terms import Values, add_share, game_terms, gradient_penalty, penalty_alone
 from stylegan_fast.training.draws import GeneratorInputs
 from stylegan_fast.training.ema import MovingAverage
 from stylegan_fast.training.losses import NONSATURATING, Objective
@@ -128,13 +128,15 @@ class Trainer:
                 with record_function("D: gradient penalty"):
                     mixing, weight = gp_mixing[rows], self.gp_weight
                     told["GP"] = gradient_penalty(*of_part, reals[rows], fakes, mixing, lod, self._inner_scale, weight)
-            _add(values, told, share)
+            add_share(values, told, share)
         self._apply(self.D_adam, self.D_scale, lr, [w_mean])
         self.G.mapping.update_average(w_mean)
         if lazy and penalise:
             self.D_adam.zero_grad()
             for rows, part in parts:
-                _add(values, self._lazy_penalties(reals[rows], None if c is None else c[rows], part, lod, len(reals)))
+                add_share(
+                    values, self._lazy_penalties(reals[rows], None if c is None else c[rows], part, lod, len(reals))
+                )
             self._apply(self.D_adam, self.D_scale, lr)
         if self.clip is not None:
             with torch.no_grad():
@@ -157,7 +159,7 @@ class Trainer:
                 with record_function("G: backward"):
                     self._backward(loss * share, self.G_scale)
                 w_mean += w.mean(dim=0) * share
-                _add(values, {"G_loss": loss.detach()}, share)
+                add_share(values, {"G_loss": loss.detach()}, share)
         finally:
             self._let_D_learn(True)
         self._apply(self.G_adam, self.G_scale, lr, [w_mean])
@@ -295,8 +297,3 @@ class Trainer:
 def _share(rows: slice, batch: Tensor) -> float:
     """Of the step's mean, what the mean over these rows counts for."""
     return (rows.stop - rows.start) / len(batch)
-
-
-def _add(values: Values, told: Values, share: float = 1.0) -> None:
-    for name, value in told.items():
-        values[name] = values[name] + value * share if name in values else value * share

@@ -6,65 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from stylegan_fast import layers, philox_normal
+from tests.layers.examples import LAYERS, example, run
 
-LAYERS = {
-    "AdaIN": (lambda: layers.AdaIN(6, 5), True),
-    "LayerEpilogue": (lambda: layers.LayerEpilogue(6, 5), True),
-    "LayerEpilogue with blur": (lambda: layers.LayerEpilogue(6, 5, blur=True), True),
-    "NoiseInjection": (lambda: layers.NoiseInjection(6), False),
-    "InstanceNorm2d": (lambda: layers.InstanceNorm2d(6, affine=True), False),
-    "FusedLeakyReLU": (lambda: layers.FusedLeakyReLU(6), False),
-    "EqualConv2d": (lambda: layers.EqualConv2d(6, 4, 3, activation="lrelu"), False),
-    "Blur": (lambda: layers.Blur(), False),
-    "Upsample": (lambda: layers.Upsample(), False),
-    "Downsample": (lambda: layers.Downsample(), False),
-    "PixelNorm": (lambda: layers.PixelNorm(), False),
-    "MinibatchStdDev": (lambda: layers.MinibatchStdDev(), False),
-}
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-
-
-def example(name: str) -> tuple[nn.Module, list[Tensor]]:
-    """A layer with no parameter at its neutral start value, and inputs for it, in float64."""
-    torch.manual_seed(len(name))
-    make, takes_w = LAYERS[name]
-    layer = make().double()
-    for parameter in layer.parameters():
-        parameter.data.normal_()
-    inputs = [torch.randn(4, 6, 8, 8, dtype=torch.float64)]
-    if takes_w:
-        inputs.append(torch.randn(4, 5, dtype=torch.float64))
-    return layer, inputs
-
-
-def run(layer: nn.Module, inputs: list[Tensor]) -> Tensor:
-    torch.manual_seed(0)  # the noise
-    if isinstance(layer, layers.LayerEpilogue):
-        return layer(*inputs, noise=torch.ones(4, 1, 8, 8, dtype=inputs[0].dtype).tril())
-    if isinstance(layer, layers.NoiseInjection):
-        return layer(*inputs, noise=torch.ones(4, 1, 8, 8, dtype=inputs[0].dtype).tril())
-    return layer(*inputs)
-
-
-@pytest.mark.parametrize("reentrant", [False, True])
-@pytest.mark.parametrize("name", LAYERS)
-def test_activation_checkpoints_change_nothing(name: str, reentrant: bool, backend: str) -> None:
-    layer, inputs = example(name)
-
-    def forward(*tensors: Tensor) -> Tensor:
-        return run(layer, list(tensors))
-
-    found = []
-    for wrapped in (False, True):
-        leaves = [tensor.clone().requires_grad_() for tensor in inputs]
-        layer.zero_grad()
-        y = checkpoint(forward, *leaves, use_reentrant=reentrant) if wrapped else forward(*leaves)
-        y.square().sum().backward()
-        found.append([y, *(leaf.grad for leaf in leaves), *(p.grad for p in layer.parameters())])
-    torch.testing.assert_close(found[1], found[0])
 
 
 @pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)
