@@ -25,7 +25,7 @@ int64_t slab_width(const AdaIN& op, int threads) {
   return width;
 }
 
-bool is_small(const AdaIN& op) { return op.layout == Layout::contiguous && op.h * op.w <= small_plane; }
+bool is_small(const AdaIN& op) { return op.layout == Layout::contiguous && op.h * op.w <= few_pixels; }
 
 // Calls body(first, planes) for every group of planes that are done together.
 template <class A, class Body>

@@ -2,7 +2,7 @@
 // pixels, and within a block one chunk of lanes after the other.
 #pragma once
 
-#include "adain_chunk.h"
+#include "adain_few_pixels.h"
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
@@ -65,6 +65,15 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width, c
   using A = Acc<T>;
   constexpr int64_t lanes = Chunk<T>::lanes;
   const int64_t pixels = f.op.h * f.op.w;
+  if (pixels <= few_pixels) {
+    return over_chunks<A>(f.op, c0, width, [&](int64_t c, int64_t some, auto whole) INLINED_BODY {
+      for (int64_t p = 0; p < pixels; ++p) {
+        ask_for(x + p * stride + (c - c0) + width);
+        ask_to_write(y + p * stride + (c - c0) + width);
+      }
+      forward_few<T, whole.value>(f, n, c, some, x + (c - c0), y + (c - c0), stride);
+    });
+  }
   Chunks<T> chunks(f.op, n, c0, width, x, stride);
   LaneMoments<A> moments[widest_slab / lanes];
   over_blocks<T>(pixels, chunks.count, false, [&](int64_t chunk, int64_t start, int64_t count) {
@@ -92,14 +101,6 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width, c
     const auto write = k.width == lanes ? write_block<true, T> : write_block<false, T>;
     write(k, start, count, chunks.back, y + chunk * lanes);
   });
-}
-
-template <class T>
-void set_statistics(const AdaINBackward& f, int64_t n, int64_t c0, Chunk<T>& k) {
-  using A = Acc<T>;
-  get<A>(static_cast<const A*>(f.mean) + k.first, k.width, k.mean);
-  get<A>(static_cast<const A*>(f.rstd) + k.first, k.width, k.rstd);
-  k.set_scale(f.op, n, c0);
 }
 
 template <bool whole, class T>
@@ -146,8 +147,18 @@ void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width,
   using A = Acc<T>;
   constexpr int64_t lanes = Chunk<T>::lanes;
   const int64_t pixels = f.op.h * f.op.w;
+  if (pixels <= few_pixels) {
+    return over_chunks<A>(f.op, c0, width, [&](int64_t c, int64_t some, auto whole) INLINED_BODY {
+      for (int64_t p = 0; p < pixels; ++p) {
+        ask_for(x + p * stride + (c - c0) + width);
+        ask_for(dy + p * stride + (c - c0) + width);
+        if (dx) ask_to_write(dx + p * stride + (c - c0) + width);
+      }
+      backward_few<T, whole.value>(f, n, c, some, x + (c - c0), dy + (c - c0), dx ? dx + (c - c0) : nullptr, stride);
+    });
+  }
   Chunks<T> chunks(f.op, n, c0, width, x, stride);
-  for (int64_t i = 0; i < chunks.count; ++i) set_statistics(f, n, c0 + i * lanes, chunks[i]);
+  for (int64_t i = 0; i < chunks.count; ++i) chunks[i].set_statistics(f, n, c0 + i * lanes);
   LaneSums<A> dz[widest_slab / lanes], dzs[widest_slab / lanes];
   over_blocks<T>(pixels, chunks.count, false, [&](int64_t chunk, int64_t start, int64_t count) {
     const Chunk<T>& k = chunks[chunk];
@@ -193,7 +204,7 @@ void noise_gradient_pixels(const AdaINBackward& f, int64_t n, int64_t start, int
   for (int64_t p = start; p < start + count; ++p) dnoise[p] = 0;
   for (int64_t c0 = 0; c0 < f.op.c; c0 += lanes) {
     Chunk<T> k(f.op, n, c0, smaller(lanes, f.op.c - c0), static_cast<const T*>(f.op.x) + sample + c0, f.op.c);
-    set_statistics(f, n, c0, k);
+    k.set_statistics(f, n, c0);
     get<A>(static_cast<const A*>(f.dshift) + k.first, k.width, k.mean_dz);
     get<A>(static_cast<const A*>(f.dscale) + k.first, k.width, k.mean_dzs);
     k.mean_dz /= static_cast<A>(pixels);

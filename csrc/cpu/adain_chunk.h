@@ -34,7 +34,7 @@ struct Chunk {
   V bias, strength, pivot, mean, rstd, gain, shift, mean_dz, mean_dzs;
 
   // x: of the chunk's first element, with `stride` numbers from pixel to pixel.
-  Chunk(const AdaIN& op, int64_t n, int64_t c0, int64_t width, const T* x, int64_t stride)
+  INLINED Chunk(const AdaIN& op, int64_t n, int64_t c0, int64_t width, const T* x, int64_t stride)
       : width(width),
         stride(stride),
         first(n * op.c + c0),
@@ -51,7 +51,7 @@ struct Chunk {
     pivot = t >= A(0) ? t : t * slope;
   }
 
-  V parameters(const PlaneParameter& p, int64_t n, int64_t c0, A missing) const {
+  INLINED V parameters(const PlaneParameter& p, int64_t n, int64_t c0, A missing) const {
     V found;
     if (p.data && p.stride_c == 1) {
       get<A>(static_cast<const A*>(p.data) + n * p.stride_n + c0, width, found);
@@ -62,9 +62,14 @@ struct Chunk {
     }
     return found;
   }
-  void set_scale(const AdaIN& op, int64_t n, int64_t c0) {
+  INLINED void set_scale(const AdaIN& op, int64_t n, int64_t c0) {
     gain = parameters(op.scale, n, c0, 1) * rstd;
     shift = parameters(op.shift, n, c0, 0);
+  }
+  INLINED void set_statistics(const AdaINBackward& f, int64_t n, int64_t c0) {
+    get<A>(static_cast<const A*>(f.mean) + first, width, mean);
+    get<A>(static_cast<const A*>(f.rstd) + first, width, rstd);
+    set_scale(f.op, n, c0);
   }
 
   template <bool whole>
@@ -84,10 +89,13 @@ struct Chunk {
     const V t = before_activation<whole>(pixel);
     return (t >= A(0) ? t : t * slope) - pivot;
   }
+  INLINED V output_of(const V& from_pivot) const {
+    const V z = fused(from_pivot - mean, gain, shift);
+    return z >= A(0) ? z : z * output_slope;
+  }
   template <bool whole>
   INLINED V output(int64_t pixel) const {
-    const V z = fused(from_pivot<whole>(pixel) - mean, gain, shift);
-    return z >= A(0) ? z : z * output_slope;
+    return output_of(from_pivot<whole>(pixel));
   }
   INLINED V dz(const V& centred, const V& dy) const {
     return fused(centred, gain, shift) >= A(0) ? dy : dy * output_slope;

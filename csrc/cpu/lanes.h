@@ -210,6 +210,17 @@ inline Lanes<float> fused(Lanes<float> a, Lanes<float> b, Lanes<float> c) { retu
 inline Lanes<double> fused(Lanes<double> a, Lanes<double> b, Lanes<double> c) { return a * b + c; }
 #endif
 
+// The compiler makes one instruction of it.
+template <class A>
+INLINED Lanes<A> square_root(Lanes<A> of) {
+  A row[lane_count<A>];
+  __builtin_memcpy(row, &of, sizeof row);
+#pragma omp simd
+  for (int64_t i = 0; i < lane_count<A>; ++i) row[i] = static_cast<A>(__builtin_sqrt(row[i]));
+  __builtin_memcpy(&of, row, sizeof row);
+  return of;
+}
+
 template <class A>
 inline Lanes<A> all_lanes(A value) {
   return value - Lanes<A>{};  // keeps the sign of a zero
