@@ -1,7 +1,8 @@
 // pybind11: unpack, call api.h, turn a Status into an exception. No logic.
 //
 // A kernel takes the fields of its struct in their order, pointers and streams as integers; last comes the number of
-// threads (cpu), or the workspace's address, where the struct has one, and the stream (cuda).
+// threads (cpu), or the workspace's address, where the struct has one, and the stream (cuda). In place of an address, and
+// of all that says how a tensor lies, stands the tensor itself where the host's tensors can be read (tensors.h).
 #include <pybind11/pybind11.h>
 
 #include <stdexcept>
@@ -9,6 +10,7 @@
 #include <type_traits>
 
 #include "api.h"
+#include "tensors.h"
 
 #ifdef STYLEGAN_FAST_WITH_CUDA
 #include <cuda_runtime_api.h>
@@ -30,7 +32,7 @@ class Arguments {
     if constexpr (std::is_enum_v<T>) {
       field = static_cast<T>(integer(value));
     } else if constexpr (std::is_pointer_v<T>) {
-      field = reinterpret_cast<T>(static_cast<std::uintptr_t>(integer(value)));
+      field = static_cast<T>(address(value));
     } else if constexpr (std::is_floating_point_v<T>) {
       field = PyFloat_AsDouble(value);
       if (PyErr_Occurred()) throw py::error_already_set();
@@ -44,14 +46,26 @@ class Arguments {
 
   Arguments& operator>>(PlaneParameter& p) { return *this >> p.data >> p.stride_n >> p.stride_c; }
 
+  // Whether the next one is a tensor.
+  bool tensor_is_next() const {
+    return position_ < values_.size() && !PyLong_Check(PyTuple_GET_ITEM(values_.ptr(), position_));
+  }
+  PyObject* next() {
+    if (position_ == values_.size()) throw py::type_error("too few arguments: " + std::to_string(position_));
+    return PyTuple_GET_ITEM(values_.ptr(), static_cast<Py_ssize_t>(position_++));
+  }
+
   void end() const {
     if (position_ != values_.size()) throw py::type_error("too many arguments: " + std::to_string(values_.size()));
   }
 
  private:
-  PyObject* next() {
-    if (position_ == values_.size()) throw py::type_error("too few arguments: " + std::to_string(position_));
-    return PyTuple_GET_ITEM(values_.ptr(), static_cast<Py_ssize_t>(position_++));
+  static void* address(PyObject* value) {
+    if (PyLong_Check(value)) return reinterpret_cast<void*>(static_cast<std::uintptr_t>(integer(value)));
+    if (value == Py_None) return nullptr;
+    tensors::View view;
+    if (!tensors::host().view(value, view)) throw py::type_error("neither an address nor a tensor with memory");
+    return view.start();
   }
   static long long integer(PyObject* value) {
     const long long number = PyLong_AsLongLong(value);
@@ -63,16 +77,39 @@ class Arguments {
   size_t position_ = 0;
 };
 
+tensors::AdaINTensors adain_tensors(Arguments& a) {
+  return {a.next(), a.next(), a.next(), a.next(), a.next(), a.next()};  // in this order: a braced list
+}
+
 Arguments& operator>>(Arguments& a, AdaIN& op) {
+  if (a.tensor_is_next()) {
+    const tensors::AdaINTensors given = adain_tensors(a);
+    a >> op.negative_slope >> op.eps >> op.output_negative_slope >> op.phases >> op.blur;
+    if (!given.read_into(op)) throw py::value_error("adain: its kernels do not take these tensors as they are");
+    return a;
+  }
   return a >> op.dtype >> op.layout >> op.n >> op.c >> op.h >> op.w >> op.phases >> op.blur >> op.x >> op.scale >>
          op.shift >> op.noise >> op.noise_stride_n >> op.noise_strength >> op.bias >> op.negative_slope >> op.eps >>
          op.output_negative_slope;
 }
 
-void read(Arguments& a, AdaINForward& f) { a >> f.op >> f.y >> f.mean >> f.rstd; }
+// [2, N, C]: mean and rstd.
+template <class Pointer>
+void read_statistics(Arguments& a, const AdaIN& op, Pointer& mean, Pointer& rstd) {
+  a >> mean;
+  const int64_t bytes = op.n * op.c * (op.dtype == DType::f64 ? 8 : 4);
+  rstd = mean ? reinterpret_cast<Pointer>(reinterpret_cast<std::uintptr_t>(mean) + bytes) : nullptr;
+}
+
+void read(Arguments& a, AdaINForward& f) {
+  a >> f.op >> f.y;
+  read_statistics(a, f.op, f.mean, f.rstd);
+}
 
 void read(Arguments& a, AdaINBackward& f) {
-  a >> f.op >> f.dy >> f.mean >> f.rstd >> f.dx >> f.dscale >> f.dshift >> f.dbias >> f.dnoise_strength >> f.dnoise >>
+  a >> f.op >> f.dy;
+  read_statistics(a, f.op, f.mean, f.rstd);
+  a >> f.dx >> f.dscale >> f.dshift >> f.dbias >> f.dnoise_strength >> f.dnoise >>
       f.plane_sums;
 }
 
@@ -176,6 +213,15 @@ void bind_cuda(py::module_ m) {
 PYBIND11_MODULE(_stylegan_fast, m) {
   m.doc() = "The kernels of csrc/, for stylegan_fast.ops.library.";
   m.attr("sources") = STYLEGAN_FAST_SOURCES;  // fingerprint of csrc/
+  m.def("read_tensors", [](const py::capsule& api, const py::args& types) { return tensors::host().use(api, types); });
+  m.def("adain_takes", [](const py::args& values) {
+    Arguments arguments(values);
+    const tensors::AdaINTensors given = adain_tensors(arguments);
+    AdaIN op{};
+    arguments >> op.phases;
+    arguments.end();
+    return given.are_plain() && given.read_into(op);
+  });
   bind_cpu(m.def_submodule("cpu"));
 #ifdef STYLEGAN_FAST_WITH_CUDA
   m.attr("with_cuda") = true;

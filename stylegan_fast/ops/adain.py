@@ -82,24 +82,20 @@ def adain(
         RuntimeError: the backend named with `use_backend` cannot run this call.
     """
     formula = Formula(float(negative_slope), float(eps), float(output_negative_slope), bool(phases), bool(blur))
-    check_arguments(x, scale, shift, noise, noise_strength, bias, noise_seed, formula)
-    way = library.choose("adain", x, scale, shift, noise, noise_strength, bias, noise_seed)
-    if way == "reference":
-        return results_reference(x, (scale, shift, noise, noise_strength, bias, noise_seed), formula)[0]
-    acc = acc_dtype(x.dtype)
-    x = x.contiguous(memory_format=memory_format(x))
+    way = ""
+    if noise_seed is None and formula.eps >= 0:
+        way = library.ready("adain_takes", x, scale, shift, noise, noise_strength, bias, formula.phases)
+    if not way:
+        check_arguments(x, scale, shift, noise, noise_strength, bias, noise_seed, formula)
+        way = library.choose("adain", x, scale, shift, noise, noise_strength, bias, noise_seed)
+        if way == "reference":
+            return results_reference(x, (scale, shift, noise, noise_strength, bias, noise_seed), formula)[0]
+        x = x.contiguous(memory_format=memory_format(x))
+        scale, shift, noise, noise_strength, bias = _as_kernels_take_them(
+            x, scale, shift, noise, noise_strength, bias, formula
+        )
     if _is_better_read_first(x, formula):
         x, formula = _read_first(x, formula), formula._replace(phases=False, blur=False)
-    n, c, _, _ = plane_shape(x, formula.phases)
-    scale, shift = _per_plane(scale, n, c, acc), _per_plane(shift, n, c, acc)
-    if noise is not None:
-        noise = of_dtype(noise, acc).contiguous()
-        if noise.shape[0] != n:  # one map for all samples becomes a batch stride of 0: no copy
-            noise = noise.expand(n, -1, -1, -1)
-    if noise_strength is not None:
-        noise_strength = of_dtype(noise_strength, acc).contiguous()
-    if bias is not None:
-        bias = of_dtype(bias, acc).contiguous()
     if way == "dispatcher":
         op = torch.ops.stylegan_fast.adain
         return op(x, scale, shift, noise, noise_strength, bias, noise_seed, *formula, library.current_backend())[0]
@@ -135,12 +131,34 @@ def _read_first(x: Tensor, formula: Formula) -> Tensor:
     return filter2d(u, torch.outer(taps, taps))
 
 
-def _per_plane(parameter: Tensor | None, n: int, c: int, acc: torch.dtype) -> Tensor | None:
-    """As ``[N, C]`` with any strides: half of an ``[N, 2C]`` tensor is read where it lies."""
-    if parameter is None:
-        return None
-    parameter = of_dtype(parameter, acc)
-    return parameter if parameter.ndim == 2 else parameter.expand(n, c)
+def _as_kernels_take_them(
+    x: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    noise: Tensor | None,
+    noise_strength: Tensor | None,
+    bias: Tensor | None,
+    formula: Formula,
+) -> OptionalTensors:
+    """All but x in the accumulation dtype; scale and shift as ``[N, C]`` with any strides, as half of an ``[N, 2C]``
+    tensor is read where it lies; the others dense, one noise map for all samples with a batch stride of 0."""
+    acc = acc_dtype(x.dtype)
+    n, c, _, _ = plane_shape(x, formula.phases)
+    if scale is not None:
+        scale = of_dtype(scale, acc)
+        scale = scale if scale.ndim == 2 else scale.expand(n, c)
+    if shift is not None:
+        shift = of_dtype(shift, acc)
+        shift = shift if shift.ndim == 2 else shift.expand(n, c)
+    if noise is not None:
+        noise = of_dtype(noise, acc).contiguous()
+        if noise.shape[0] != n:
+            noise = noise.expand(n, -1, -1, -1)
+    if noise_strength is not None:
+        noise_strength = of_dtype(noise_strength, acc).contiguous()
+    if bias is not None:
+        bias = of_dtype(bias, acc).contiguous()
+    return scale, shift, noise, noise_strength, bias
 
 
 def _drawn(x: Tensor, parameters: OptionalTensors, formula: Formula, backend: str) -> OptionalTensors:
@@ -148,8 +166,12 @@ def _drawn(x: Tensor, parameters: OptionalTensors, formula: Formula, backend: st
     return with_noise(x, parameters, formula, functools.partial(PhiloxNormal.launch, backend=backend))
 
 
-def _kernel_arguments(x: Tensor, parameters: OptionalTensors, formula: Formula) -> tuple[Any, ...]:
-    """The fields of struct AdaIN in csrc/api.h, in order."""
+def _kernel_arguments(
+    x: Tensor, parameters: OptionalTensors, formula: Formula, *others: Tensor | None
+) -> tuple[Any, ...]:
+    """The fields of struct AdaIN in csrc/api.h, in order, and the other tensors."""
+    if library.reads_tensors:
+        return (x, *parameters, *formula, *others)
     scale, shift, noise, noise_strength, bias = parameters
     return (
         library.DTYPE_CODES[x.dtype],
@@ -167,6 +189,7 @@ def _kernel_arguments(x: Tensor, parameters: OptionalTensors, formula: Formula) 
         library.address(noise_strength),
         library.address(bias),
         *formula[:3],
+        *map(library.address, others),
     )
 
 
@@ -180,12 +203,6 @@ def empty_results(x: Tensor, phases: bool) -> tuple[Tensor, Tensor]:
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x)), statistics
 
 
-def _addresses(statistics: Tensor) -> tuple[int, int]:
-    """Those of mean and rstd."""
-    first = statistics.data_ptr()
-    return first, first + statistics.stride(0) * statistics.element_size()
-
-
 class AdaIN(torch.autograd.Function):
     """The arguments of `forward` and `launch` are those of the op ``stylegan_fast::adain``, with a compiled backend.
 
@@ -197,8 +214,8 @@ class AdaIN(torch.autograd.Function):
         formula, backend = Formula(*others[6:11]), others[11]
         parameters = _drawn(x, others[:6], formula, backend)
         y, statistics = empty_results(x, formula.phases)
-        arguments = _kernel_arguments(x, parameters, formula)
-        library.launch(backend, "adain_forward", x, *arguments, y.data_ptr(), *_addresses(statistics))
+        arguments = _kernel_arguments(x, parameters, formula, y, statistics)
+        library.launch(backend, "adain_forward", x, *arguments)
         return y, statistics
 
     @staticmethod
@@ -245,9 +262,9 @@ class AdaINBackward(torch.autograd.Function):
         dbias, dnoise_strength = room(want_bias, c), room(want_strength, c)
         plane_sums = room(want_bias or want_strength, 2, n, c)
         dnoise = room(want_noise, n, 1, *dy.shape[2:])
-        arguments = _kernel_arguments(x, parameters, formula)
-        buffers = map(library.address, (dx, dscale, dshift, dbias, dnoise_strength, dnoise, plane_sums))
-        library.launch(backend, "adain_backward", x, *arguments, dy.data_ptr(), *_addresses(statistics), *buffers)
+        buffers = (dx, dscale, dshift, dbias, dnoise_strength, dnoise, plane_sums)
+        arguments = _kernel_arguments(x, parameters, formula, dy, statistics, *buffers)
+        library.launch(backend, "adain_backward", x, *arguments)
         gradients = (dx, dscale, dshift, dnoise, dnoise_strength, dbias)
         return [g for g, want in zip(gradients, wanted, strict=True) if g is not None and want]
 

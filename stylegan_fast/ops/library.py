@@ -59,6 +59,11 @@ if _native is not None and os.environ.get("STYLEGAN_FAST_CPU_CAPABILITY"):
     except ValueError as error:
         raise UserError(f"STYLEGAN_FAST_CPU_CAPABILITY: {error}") from None
 
+# Whether kernels are handed tensors and read them themselves, where this torch offers DLPack's C exchange API;
+# elsewhere they are handed addresses, sizes and strides.
+_exchange = getattr(Tensor, "__dlpack_c_exchange_api__", None)
+reads_tensors: bool = _native is not None and _exchange is not None and _native.read_tensors(_exchange, *PLAIN_TYPES)
+
 
 class use_backend:
     """Chooses the backend of all ops, in every thread: call it, or use it as a context manager to choose for a while.
@@ -140,6 +145,21 @@ def choose(
     if _wanted == "auto":
         return "reference"
     raise RuntimeError(f"{op}: the backend {_wanted!r} was asked for, but {obstacle}")
+
+
+def ready(takes: str, x: Tensor, *others: Any) -> str:
+    """Returns "cpu" or "cuda" where `choose` would and nothing in the call has to be checked or converted before; else
+    an empty string. Faster than `choose` by more than half.
+
+    Args:
+        takes: the name of the extension's function that says of these arguments whether kernels take them as they are.
+    """
+    if torch.compiler.is_compiling() or not reads_tensors or _native is None or _wanted == "reference":
+        return ""
+    if torch._C._len_torch_dispatch_stack() > 0 or _transformed() or not getattr(_native, takes)(x, *others):
+        return ""
+    backend, index = ("cpu", None) if x.is_cpu else ("cuda", x.get_device())
+    return "" if _wanted not in ("auto", backend) or _not_built(backend, index) else backend
 
 
 def backend_for(op: str, x: Tensor, wanted: str, dtypes: Container[torch.dtype] = DTYPE_CODES) -> str:

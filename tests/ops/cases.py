@@ -18,6 +18,7 @@ LAYOUTS = ("contiguous", "channels_last", "transposed", "sliced", "offset", "cha
 CAPABILITIES = ("baseline", "avx2", "avx512")
 
 needs_extension = pytest.mark.skipif(library.native() is None, reason="the extension was not built")
+needs_exchange = pytest.mark.skipif(not library.reads_tensors, reason="the extension cannot read this torch's tensors")
 
 
 def laid_out(x: Tensor, layout: str) -> Tensor:

@@ -1,11 +1,13 @@
 """adain: the reference against numpy, the CPU kernels against fp64, over dtypes, layouts, shapes and options."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from stylegan_fast.ops import adain, adain_reference, use_backend
+from stylegan_fast.ops import adain, adain_reference, library, use_backend
 
 from .cases import (
     CAPABILITIES,
@@ -16,6 +18,7 @@ from .cases import (
     capability,
     laid_out,
     narrower,
+    needs_exchange,
     needs_extension,
 )
 
@@ -198,13 +201,22 @@ def test_gradients_come_one_by_one_as_well_as_together() -> None:
             assert torch.equal(gradient, expected), name
 
 
-@needs_extension
-def test_halves_of_one_style_tensor_are_read_where_they_lie(spy: Spy, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("as_tensors", [pytest.param(True, marks=needs_exchange), False])
+def test_halves_of_one_style_tensor_are_read_where_they_lie(
+    as_tensors: bool, spy: Spy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "reads_tensors", as_tensors)
     style = torch.randn(2, 10)
     x = torch.randn(2, 5, 4, 4)
     addresses = []
     forward = spy.cpu.adain_forward
-    spy.cpu.adain_forward = lambda *a: (addresses.extend([a[9], a[12]]), forward(*a))
+
+    def noted(*arguments: Any) -> Any:
+        halves = [half.data_ptr() for half in arguments[1:3]] if as_tensors else [arguments[9], arguments[12]]
+        addresses.extend(halves)
+        return forward(*arguments)
+
+    spy.cpu.adain_forward = noted
     with use_backend("cpu"):
         y = adain(x, style[:, :5], style[:, 5:])
     assert addresses == [style.data_ptr(), style.data_ptr() + 5 * 4]

@@ -120,15 +120,15 @@ def test_the_native_entry_points_refuse_what_no_kernel_could_accept() -> None:
     cpu = library.native().cpu
     op = [0, 0, 1, 1, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1.0, 1e-8, 1.0]
     with pytest.raises(ValueError, match=re.escape("adain_forward: x is null, for y [1, 1, 2, 2] of float32")):
-        cpu.adain_forward(*op, 0, 0, 0, 1)
+        cpu.adain_forward(*op, 0, 0, 1)
     with pytest.raises(ValueError, match="adain_forward: there is no dtype 9"):
-        cpu.adain_forward(9, *op[1:], 0, 0, 0, 1)
+        cpu.adain_forward(9, *op[1:], 0, 0, 1)
     with pytest.raises(ValueError, match="adain_forward: a size is negative"):
-        cpu.adain_forward(0, 0, -1, *op[3:], 0, 0, 0, 1)
+        cpu.adain_forward(0, 0, -1, *op[3:], 0, 0, 1)
     with pytest.raises(ValueError, match="adain_forward: phases make an even height and width"):
-        cpu.adain_forward(*op[:5], 3, 1, *op[7:], 0, 0, 0, 1)
+        cpu.adain_forward(*op[:5], 3, 1, *op[7:], 0, 0, 1)
     with pytest.raises(ValueError, match="adain_backward: dbias and dnoise_strength need plane_sums, which is null"):
-        cpu.adain_backward(0, 0, 2, *op[3:8], 1, *op[9:], 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1)
+        cpu.adain_backward(0, 0, 2, *op[3:8], 1, *op[9:], 1, 1, 0, 0, 0, 1, 0, 0, 0, 1)
     with pytest.raises(ValueError, match="bias_act_forward: there is no activation 9"):
         cpu.bias_act_forward(0, 9, 4, 1, 1, 0, True, 0.2, 1.0, -1.0, 0, 0, 1)
     with pytest.raises(ValueError, match="bias_act_backward: y is null, for 4 elements of float32"):
