@@ -10,16 +10,6 @@ namespace {
 constexpr int64_t widest_slab = 64;
 constexpr int64_t block_pixels = 64;
 
-// What comes next: pixels lie too far apart for the processor to foresee them.
-template <class T>
-inline void ask_for(const T* pixel) {
-  __builtin_prefetch(pixel, 0, 2);
-}
-template <class T>
-inline void ask_to_write(const T* pixel) {
-  __builtin_prefetch(pixel, 1, 2);
-}
-
 // The planes of one chunk: their constants, and where a pixel's values lie.
 template <class T>
 struct Chunk {

@@ -99,7 +99,7 @@ template <class A, class Input, class T>
 INLINED Lanes<A> centre(Input t, int64_t start, int64_t count, Normalisation<A> k, A* RESTRICT d, const T* soon) {
   SpreadSum<A> sum;
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
-    if (soon) __builtin_prefetch(soon + start + i, 1, 3);
+    if (soon) ask_to_write(soon + start + i);
     const Lanes<A> here = first_lanes<A>(k.from_pivot(t(start + i, width)), width);
     put<A>(here, width, d + i);
     sum.parts[s] += here;
@@ -128,7 +128,7 @@ INLINED void normalise(Input t, const Acc<T>* RESTRICT kept, int64_t start, int6
                T* RESTRICT y, const T* soon, bool past_cache) {
   using A = Acc<T>;
   over_registers<A>(count, [&](int64_t i, int64_t, int64_t width) INLINED_BODY {
-    if (soon) __builtin_prefetch(soon + start + i, 0, 3);
+    if (soon) ask_for(soon + start + i);
     Lanes<A> d;
     if (kept)
       get<A>(kept + i, width, d);
@@ -150,7 +150,7 @@ INLINED TwoSums<Acc<T>> sums_of_dz(Input t, const T* RESTRICT dy, int64_t start,
   using A = Acc<T>;
   SpreadSum<A> sum, with_normalised;
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
-    if (soon) __builtin_prefetch(soon + start + i, 1, 3);
+    if (soon) ask_to_write(soon + start + i);
     Lanes<A> grad;
     get<A>(dy + start + i, width, grad);
     const Lanes<A> centred = first_lanes<A>(k.from_pivot(t(start + i, width)) - k.mean, width);
@@ -171,8 +171,8 @@ INLINED TwoSums<Acc<T>> gradient(Before<T, with_noise> t, const T* RESTRICT dy, 
   over_registers<A>(count, [&](int64_t i, int64_t s, int64_t width) INLINED_BODY {
     Lanes<A> grad, map;
     if (to_next) {
-      __builtin_prefetch(t.x + to_next + start + i, 0, 3);
-      __builtin_prefetch(dy + to_next + start + i, 0, 3);
+      ask_for(t.x + to_next + start + i);
+      ask_for(dy + to_next + start + i);
     }
     get<A>(dy + start + i, width, grad);
     const Lanes<A> here = first_lanes<A>(k.template dt<activated>(t(start + i, width), grad), width);

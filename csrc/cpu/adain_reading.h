@@ -151,7 +151,7 @@ void split_row(const Acc<T>* from, int64_t n, T* RESTRICT even, T* RESTRICT odd)
 template <class T>
 inline void ask_for_lines(const T* numbers, int64_t n) {
   constexpr int64_t line = 64 / sizeof(T);
-  for (int64_t i = 0; i < n; i += line) __builtin_prefetch(numbers + i, 0, 3);
+  for (int64_t i = 0; i < n; i += line) ask_for(numbers + i);
 }
 
 // Where the pixels of one plane, [h][w], lie in x or, Pixel being T, in dx.

@@ -42,7 +42,7 @@ INLINED void lanes_to_planes(const Acc<T>* lanes, int64_t planes, int64_t pixels
 template <bool to_write = false, class T>
 inline void ask_for_next(const T* planes, int64_t count) {
   constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
-  for (int64_t i = count; i < 2 * count; i += line) __builtin_prefetch(planes + i, to_write, 3);
+  for (int64_t i = count; i < 2 * count; i += line) to_write ? ask_to_write(planes + i) : ask_for(planes + i);
 }
 
 template <class T>

@@ -160,11 +160,11 @@ inline void put(const Lanes<Acc<T>>& values, int64_t width, T* y) {
 // 1250 with both, a copy of it 1050 (one thread, buffers beyond the cache).
 template <class T>
 inline void soon_read(const T* x) {
-  __builtin_prefetch(reinterpret_cast<const char*>(x) + 4096);
+  ask_for(reinterpret_cast<const char*>(x) + 4096);
 }
 template <class T>
 inline void soon_written(T* y) {
-  __builtin_prefetch(reinterpret_cast<char*>(y) + 4096, 1);
+  ask_to_write(reinterpret_cast<char*>(y) + 4096);
 }
 
 // ------------------------------------------------------------------------------------------------ between neighbours
