@@ -62,8 +62,8 @@ struct AdaIN {
 struct AdaINForward {
   AdaIN op;
   void* y;     // [N, C, H, W] dtype, op.layout
-  void* mean;  // [N, C] acc
-  void* rstd;  // [N, C] acc
+  void* mean;  // [N, C] acc; on the CPU null: not wanted
+  void* rstd;  // [N, C] acc; on the CPU null: not wanted
   void* workspace;
 };
 

@@ -92,8 +92,8 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width, c
     }
     __builtin_memcpy(&k.mean, mean, sizeof k.mean);
     __builtin_memcpy(&k.rstd, rstd, sizeof k.rstd);
-    put<A>(k.mean, k.width, static_cast<A*>(f.mean) + k.first);
-    put<A>(k.rstd, k.width, static_cast<A*>(f.rstd) + k.first);
+    put_wanted<A>(k.mean, k.width, f.mean, k.first);
+    put_wanted<A>(k.rstd, k.width, f.rstd, k.first);
     k.set_scale(f.op, n, c0 + i * lanes);
   }
   over_blocks<T>(pixels, chunks.count, true, [&](int64_t chunk, int64_t start, int64_t count) {

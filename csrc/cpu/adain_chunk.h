@@ -10,6 +10,12 @@ namespace {
 constexpr int64_t widest_slab = 64;
 constexpr int64_t block_pixels = 64;
 
+// Into to[first] and those after it, where anybody wants them.
+template <class A>
+INLINED void put_wanted(const Lanes<A>& values, int64_t width, void* to, int64_t first) {
+  if (to) put<A>(values, width, static_cast<A*>(to) + first);
+}
+
 // The planes of one chunk: their constants, and where a pixel's values lie.
 template <class T>
 struct Chunk {

@@ -103,8 +103,8 @@ void forward_planes(const AdaINForward& f, int64_t first, int64_t planes) {
   }
   for (int64_t i = 0; i < planes; ++i) {
     const Plane<T, with_noise> plane(f.op, first + i);
-    static_cast<A*>(f.mean)[plane.index] = mean[i];
-    static_cast<A*>(f.rstd)[plane.index] = rstd[i];
+    write<A>(f.mean, plane.index, mean[i]);
+    write<A>(f.rstd, plane.index, rstd[i]);
     Normalisation<A> k = plane.constants(f.op);
     plane.set_statistics(f.op, mean[i], rstd[i], k);
     const bool past_cache = goes_past_cache(f.op, y + i * size);

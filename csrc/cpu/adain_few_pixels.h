@@ -53,8 +53,8 @@ INLINED void forward_few(const AdaINForward& f, int64_t n, int64_t c0, int64_t s
   const V rest = rests.total(), missing = rest * reciprocal;  // as in Moments::merge_block
   k.mean = mean + missing;
   k.rstd = A(1) / square_root<A>((squares.total() - rest * missing) * reciprocal + static_cast<A>(f.op.eps));
-  put<A>(k.mean, width, static_cast<A*>(f.mean) + k.first);
-  put<A>(k.rstd, width, static_cast<A*>(f.rstd) + k.first);
+  put_wanted<A>(k.mean, width, f.mean, k.first);
+  put_wanted<A>(k.rstd, width, f.rstd, k.first);
   k.set_scale(f.op, n, c0);
 #pragma GCC unroll 16
   for (int64_t p = 0; p < pixels; ++p) put<A>(k.output_of(d[p]), width, y + p * stride);
@@ -78,8 +78,8 @@ INLINED void backward_few(const AdaINBackward& f, int64_t n, int64_t c0, int64_t
     dzs.add_product(p, here, centred * k.rstd);
   }
   const V sum_dz = dz.total(), sum_dzs = dzs.total();
-  if (f.dshift) put<A>(sum_dz, width, static_cast<A*>(f.dshift) + k.first);
-  if (f.dscale) put<A>(sum_dzs, width, static_cast<A*>(f.dscale) + k.first);
+  put_wanted<A>(sum_dz, width, f.dshift, k.first);
+  put_wanted<A>(sum_dzs, width, f.dscale, k.first);
   if (!dx && !f.dbias && !f.dnoise_strength) return;
   const A reciprocal = 1 / static_cast<A>(pixels);
   k.mean_dz = sum_dz * reciprocal;
@@ -91,8 +91,8 @@ INLINED void backward_few(const AdaINBackward& f, int64_t n, int64_t c0, int64_t
     dt.add(p, here);
     if (k.noise) dt_noise.add_product(p, here, all_lanes(k.noise[p]));
   }
-  if (f.dbias) put<A>(dt.total(), width, static_cast<A*>(f.dbias) + k.first);
-  if (f.dnoise_strength) put<A>(dt_noise.total(), width, static_cast<A*>(f.dnoise_strength) + k.first);
+  put_wanted<A>(dt.total(), width, f.dbias, k.first);
+  put_wanted<A>(dt_noise.total(), width, f.dnoise_strength, k.first);
 }
 
 // Calls body(c, width, whole) for `count` channels from c0 on, as many at a time as there are lanes.

@@ -56,8 +56,8 @@ void forward_large(const AdaINForward& f, int64_t index, int threads) {
   for (int64_t slab = 0; slab < slabs.count; ++slab)
     moments.merge(found[slab].count, found[slab].mean(), found[slab].deviations);
   const A mean = static_cast<A>(moments.mean()), rstd = static_cast<A>(moments.rstd(f.op.eps));
-  static_cast<A*>(f.mean)[index] = mean;
-  static_cast<A*>(f.rstd)[index] = rstd;
+  write<A>(f.mean, index, mean);
+  write<A>(f.rstd, index, rstd);
   plane.set_statistics(f.op, mean, rstd, k);
   T* const y = static_cast<T*>(f.y) + index * plane.size;
   const bool past_cache = goes_past_cache(f.op, y);

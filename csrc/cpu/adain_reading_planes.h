@@ -91,8 +91,8 @@ void forward_read_plane(const AdaINForward& f, int64_t index) {
     moments.merge_block(count, mean, sum_of<A>(sums.first), sum_of<A>(sums.second));
   }
   const A mean = static_cast<A>(moments.mean()), rstd = static_cast<A>(moments.rstd(f.op.eps));
-  static_cast<A*>(f.mean)[index] = mean;
-  static_cast<A*>(f.rstd)[index] = rstd;
+  write<A>(f.mean, index, mean);
+  write<A>(f.rstd, index, rstd);
   plane.set_statistics(mean, rstd, k);
   for (int64_t i = parts.count - 1; i >= 0; --i) {
     const Part part = parts[i];

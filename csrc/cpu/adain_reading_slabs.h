@@ -243,8 +243,8 @@ void forward_read_slab(const AdaINForward& f, const ReadSlab<T>& slab, T* y, int
     V mean, rstd;
     get_all(means, mean);
     get_all(rstds, rstd);
-    put<A>(mean, chunks[i].width, static_cast<A*>(f.mean) + chunks[i].first);
-    put<A>(rstd, chunks[i].width, static_cast<A*>(f.rstd) + chunks[i].first);
+    put_wanted<A>(mean, chunks[i].width, f.mean, chunks[i].first);
+    put_wanted<A>(rstd, chunks[i].width, f.rstd, chunks[i].first);
     slab.set_statistics(i, mean, rstd, chunks[i].k);
   }
   slab.visit([&](auto activated) {

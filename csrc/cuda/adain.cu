@@ -1,5 +1,6 @@
 // adain: the forward's entry points.
 #include "../check.h"
+#include "../status.h"
 #include "adain_passes.cuh"
 #include "adain_reading.h"
 #include "adain_tiers.cuh"
@@ -85,6 +86,7 @@ Status adain_forward(const AdaINForward& p, void* stream) {
   const char* entry = "adain_forward";
   const Status checked = check(p);
   if (checked != Status::ok || empty(p.op)) return checked;
+  if (!p.mean || !p.rstd) return fail(Status::invalid_argument, "%s: mean or rstd is null", entry);
   if (reads_through(p.op)) return reading_forward(entry, p, stream);
   const AdaINChoice choice = choice_of(p);
   if (choice.tier == AdaINTier::split) return split_forward(entry, p, stream);

@@ -100,7 +100,7 @@ def adain(
         op = torch.ops.stylegan_fast.adain
         return op(x, scale, shift, noise, noise_strength, bias, noise_seed, *formula, library.current_backend())[0]
     inputs = (x, scale, shift, noise, noise_strength, bias, noise_seed, *formula, way)
-    return AdaIN.apply(*inputs) if torch.is_grad_enabled() else AdaIN.launch(*inputs)[0]
+    return AdaIN.apply(*inputs) if torch.is_grad_enabled() else AdaIN.launch_for_y(*inputs)
 
 
 # Contiguous planes beyond this are held by no block of CUDA's kernels that read through phases and blur.
@@ -163,6 +163,8 @@ def _as_kernels_take_them(
 
 def _drawn(x: Tensor, parameters: OptionalTensors, formula: Formula, backend: str) -> OptionalTensors:
     """The parameters with noise for its seed. The map is held by whoever launches a kernel with its address."""
+    if parameters[5] is None:
+        return parameters[:5]
     return with_noise(x, parameters, formula, functools.partial(PhiloxNormal.launch, backend=backend))
 
 
@@ -193,14 +195,18 @@ def _kernel_arguments(
     )
 
 
+def _empty_image(x: Tensor, phases: bool) -> Tensor:
+    if not phases:
+        return torch.empty_like(x)
+    shape = plane_shape(x, phases)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+
+
 def empty_results(x: Tensor, phases: bool) -> tuple[Tensor, Tensor]:
     """y and the statistics ``[2, N, C]``, mean (relative to the plane's first activation) and rstd, without values."""
-    # One allocation for both: on small planes allocations are most of the time.
-    shape = plane_shape(x, phases)
-    statistics = torch.empty([2, *shape[:2]], dtype=acc_dtype(x.dtype), device=x.device)
-    if not phases:
-        return torch.empty_like(x), statistics
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x)), statistics
+    # One allocation for both statistics: on small planes allocations are most of the time.
+    n, c, _, _ = plane_shape(x, phases)
+    return _empty_image(x, phases), x.new_empty((2, n, c), dtype=acc_dtype(x.dtype))
 
 
 class AdaIN(torch.autograd.Function):
@@ -211,12 +217,24 @@ class AdaIN(torch.autograd.Function):
 
     @staticmethod
     def launch(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        y, statistics = empty_results(x, others[9])
+        AdaIN._launch_into(y, statistics, x, *others)
+        return y, statistics
+
+    @staticmethod
+    def launch_for_y(x: Tensor, *others: Any) -> Tensor:
+        """Without the statistics, which only CUDA kernels have to write in any case."""
+        if x.is_cuda:
+            return AdaIN.launch(x, *others)[0]
+        y = _empty_image(x, others[9])
+        AdaIN._launch_into(y, None, x, *others)
+        return y
+
+    @staticmethod
+    def _launch_into(y: Tensor, statistics: Tensor | None, x: Tensor, *others: Any) -> None:
         formula, backend = Formula(*others[6:11]), others[11]
         parameters = _drawn(x, others[:6], formula, backend)
-        y, statistics = empty_results(x, formula.phases)
-        arguments = _kernel_arguments(x, parameters, formula, y, statistics)
-        library.launch(backend, "adain_forward", x, *arguments)
-        return y, statistics
+        library.launch(backend, "adain_forward", x, *_kernel_arguments(x, parameters, formula, y, statistics))
 
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor], ops: Any) -> None:
