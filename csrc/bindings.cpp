@@ -222,6 +222,12 @@ PYBIND11_MODULE(_stylegan_fast, m) {
     arguments.end();
     return given.are_plain() && given.read_into(op);
   });
+  m.def("bias_act_takes", [](const py::args& values) {
+    Arguments arguments(values);
+    PyObject *x = arguments.next(), *b = arguments.next();
+    arguments.end();
+    return tensors::bias_act_takes(x, b);
+  });
   bind_cpu(m.def_submodule("cpu"));
 #ifdef STYLEGAN_FAST_WITH_CUDA
   m.attr("with_cuda") = true;

@@ -121,6 +121,20 @@ inline bool read(const View& x, Layout& to) {
   return to = Layout::channels_last, is_dense(x, {1, 3, 2, 0});
 }
 
+inline DType acc_of(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+
+// Whether `bias_act`'s kernels take x, and b where there is one, as they are; their shapes have been compared.
+inline bool bias_act_takes(PyObject* x_tensor, PyObject* b_tensor) {
+  View x, b;
+  DType dtype, dtype_of_b;
+  Layout layout;
+  if (!host().is_plain(x_tensor) || !host().view(x_tensor, x) || x.dims != 4) return false;
+  if ((x.device.type != on_cpu && x.device.type != on_cuda) || !read(x.type, dtype) || !read(x, layout)) return false;
+  if (b_tensor == Py_None) return true;
+  if (!host().is_plain(b_tensor) || !host().view(b_tensor, b) || b.dims != 1 || !b.is_beside(x)) return false;
+  return (b.shape[0] < 2 || b.strides[0] == 1) && read(b.type, dtype_of_b) && dtype_of_b == acc_of(dtype);
+}
+
 // The tensors of an `adain` call as its kernels take them.
 struct AdaINTensors {
   PyObject *x, *scale, *shift, *noise, *noise_strength, *bias;  // None: left out
@@ -151,8 +165,7 @@ struct AdaINTensors {
  private:
   static bool view_of_parameter(const View& x, PyObject* tensor, const AdaIN& op, View& view) {
     DType dtype;
-    const DType acc = op.dtype == DType::f64 ? DType::f64 : DType::f32;
-    return host().view(tensor, view) && view.is_beside(x) && read(view.type, dtype) && dtype == acc;
+    return host().view(tensor, view) && view.is_beside(x) && read(view.type, dtype) && dtype == acc_of(op.dtype);
   }
   static bool read_plane_parameter(const View& x, PyObject* tensor, const AdaIN& op, PlaneParameter& to) {
     View view;

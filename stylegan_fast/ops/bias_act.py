@@ -71,13 +71,15 @@ def bias_act(
         raise ValueError(f"bias_act: impl must be None, 'cuda' or 'ref', got {impl!r}")
     # The compiled gradient takes the sign of x from y.
     unsupported = "lrelu with alpha <= 0 has no kernel" if act == "lrelu" and numbers[2] <= 0 else ""
-    way = "reference" if impl == "ref" else library.choose("bias_act", x, b, unsupported=unsupported)
-    if way == "reference":
-        return value_reference(x, b, *numbers)
-    x = x.contiguous(memory_format=memory_format(x))
-    if b is not None:
-        taken_as_it_is = way == "cuda" and b.dtype == x.dtype  # elsewhere a kernel of its own makes it so
-        b = (b if taken_as_it_is else of_dtype(b, acc_dtype(x.dtype))).contiguous()
+    way = "" if impl == "ref" or unsupported else library.ready("bias_act_takes", x, b)
+    if not way:
+        way = "reference" if impl == "ref" else library.choose("bias_act", x, b, unsupported=unsupported)
+        if way == "reference":
+            return value_reference(x, b, *numbers)
+        x = x.contiguous(memory_format=memory_format(x))
+        if b is not None:
+            taken_as_it_is = way == "cuda" and b.dtype == x.dtype  # elsewhere a kernel of its own makes it so
+            b = (b if taken_as_it_is else of_dtype(b, acc_dtype(x.dtype))).contiguous()
     if way == "dispatcher":
         return torch.ops.stylegan_fast.bias_act(x, b, *numbers, library.current_backend())
     return _EAGER.bias_act(x, b, *numbers, way)
