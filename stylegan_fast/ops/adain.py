@@ -14,7 +14,6 @@ All gradients exist to any order; at t = 0 and z = 0 the slope is 1.
 
 from __future__ import annotations
 
-import functools
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,17 +21,15 @@ import torch
 from torch import Tensor
 
 from stylegan_fast.ops import library
+from stylegan_fast.ops.adain_arguments import as_kernels_take_them, drawn, kernel_arguments
 from stylegan_fast.ops.adain_reference import (
     Formula,
-    OptionalTensors,
     check_arguments,
     results_reference,
     wanted_gradients_reference,
-    with_noise,
 )
-from stylegan_fast.ops.arguments import acc_dtype, memory_format, of_dtype
+from stylegan_fast.ops.arguments import acc_dtype, memory_format
 from stylegan_fast.ops.derivatives import differentiate, launched_or_applied
-from stylegan_fast.ops.philox import PhiloxNormal
 from stylegan_fast.ops.subpixel import interleave_phases, plane_shape
 from stylegan_fast.ops.upfirdn2d import filter2d
 
@@ -91,7 +88,7 @@ def adain(
         if way == "reference":
             return results_reference(x, (scale, shift, noise, noise_strength, bias, noise_seed), formula)[0]
         x = x.contiguous(memory_format=memory_format(x))
-        scale, shift, noise, noise_strength, bias = _as_kernels_take_them(
+        scale, shift, noise, noise_strength, bias = as_kernels_take_them(
             x, scale, shift, noise, noise_strength, bias, formula
         )
     if _is_better_read_first(x, formula):
@@ -129,70 +126,6 @@ def _read_first(x: Tensor, formula: Formula) -> Tensor:
     # [1, 2, 1] / 4, made on the device: a copy to it would wait, and could not be captured.
     taps = (2 - torch.arange(-1, 2, device=x.device).abs()) / 4
     return filter2d(u, torch.outer(taps, taps))
-
-
-def _as_kernels_take_them(
-    x: Tensor,
-    scale: Tensor | None,
-    shift: Tensor | None,
-    noise: Tensor | None,
-    noise_strength: Tensor | None,
-    bias: Tensor | None,
-    formula: Formula,
-) -> OptionalTensors:
-    """All but x in the accumulation dtype; scale and shift as ``[N, C]`` with any strides, as half of an ``[N, 2C]``
-    tensor is read where it lies; the others dense, one noise map for all samples with a batch stride of 0."""
-    acc = acc_dtype(x.dtype)
-    n, c, _, _ = plane_shape(x, formula.phases)
-    if scale is not None:
-        scale = of_dtype(scale, acc)
-        scale = scale if scale.ndim == 2 else scale.expand(n, c)
-    if shift is not None:
-        shift = of_dtype(shift, acc)
-        shift = shift if shift.ndim == 2 else shift.expand(n, c)
-    if noise is not None:
-        noise = of_dtype(noise, acc).contiguous()
-        if noise.shape[0] != n:
-            noise = noise.expand(n, -1, -1, -1)
-    if noise_strength is not None:
-        noise_strength = of_dtype(noise_strength, acc).contiguous()
-    if bias is not None:
-        bias = of_dtype(bias, acc).contiguous()
-    return scale, shift, noise, noise_strength, bias
-
-
-def _drawn(x: Tensor, parameters: OptionalTensors, formula: Formula, backend: str) -> OptionalTensors:
-    """The parameters with noise for its seed. The map is held by whoever launches a kernel with its address."""
-    if parameters[5] is None:
-        return parameters[:5]
-    return with_noise(x, parameters, formula, functools.partial(PhiloxNormal.launch, backend=backend))
-
-
-def _kernel_arguments(
-    x: Tensor, parameters: OptionalTensors, formula: Formula, *others: Tensor | None
-) -> tuple[Any, ...]:
-    """The fields of struct AdaIN in csrc/api.h, in order, and the other tensors."""
-    if library.reads_tensors:
-        return (x, *parameters, *formula, *others)
-    scale, shift, noise, noise_strength, bias = parameters
-    return (
-        library.DTYPE_CODES[x.dtype],
-        library.LAYOUT_CODES[memory_format(x)],
-        *plane_shape(x, formula.phases),
-        formula.phases,
-        formula.blur,
-        x.data_ptr(),
-        library.address(scale),
-        *(scale.stride() if scale is not None else (0, 0)),
-        library.address(shift),
-        *(shift.stride() if shift is not None else (0, 0)),
-        library.address(noise),
-        noise.stride(0) if noise is not None else 0,
-        library.address(noise_strength),
-        library.address(bias),
-        *formula[:3],
-        *map(library.address, others),
-    )
 
 
 def _empty_image(x: Tensor, phases: bool) -> Tensor:
@@ -233,8 +166,8 @@ class AdaIN(torch.autograd.Function):
     @staticmethod
     def _launch_into(y: Tensor, statistics: Tensor | None, x: Tensor, *others: Any) -> None:
         formula, backend = Formula(*others[6:11]), others[11]
-        parameters = _drawn(x, others[:6], formula, backend)
-        library.launch(backend, "adain_forward", x, *_kernel_arguments(x, parameters, formula, y, statistics))
+        parameters = drawn(x, others[:6], formula, backend)
+        library.launch(backend, "adain_forward", x, *kernel_arguments(x, parameters, formula, y, statistics))
 
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor], ops: Any) -> None:
@@ -266,7 +199,7 @@ class AdaINBackward(torch.autograd.Function):
         """The gradients of those of x, scale, shift, noise, noise_strength and bias that are wanted."""
         statistics, formula = others[6], Formula(*others[7:12])
         wanted, backend = others[12:]
-        parameters = _drawn(x, others[:6], formula, backend)
+        parameters = drawn(x, others[:6], formula, backend)
         want_x, want_scale, want_shift, want_noise, want_strength, want_bias = wanted
 
         n, c = statistics.shape[1:]
@@ -281,7 +214,7 @@ class AdaINBackward(torch.autograd.Function):
         plane_sums = room(want_bias or want_strength, 2, n, c)
         dnoise = room(want_noise, n, 1, *dy.shape[2:])
         buffers = (dx, dscale, dshift, dbias, dnoise_strength, dnoise, plane_sums)
-        arguments = _kernel_arguments(x, parameters, formula, dy, statistics, *buffers)
+        arguments = kernel_arguments(x, parameters, formula, dy, statistics, *buffers)
         library.launch(backend, "adain_backward", x, *arguments)
         gradients = (dx, dscale, dshift, dnoise, dnoise_strength, dbias)
         return [g for g, want in zip(gradients, wanted, strict=True) if g is not None and want]
