@@ -92,13 +92,14 @@ Status adain_forward(const AdaINForward& p, void* stream) {
   if (choice.tier == AdaINTier::split) return split_forward(entry, p, stream);
   if (choice.tier == AdaINTier::vector_split) return vector_split_forward(entry, p, stream);
   if (p.op.layout == Layout::channels_last) return slab_forward(entry, p, choice.tier, stream);
+  const PlaneGrid grid = plane_grid_of(p.op);
   return with_width(entry, p.op, choice.vectors, [&](auto zero, auto width) {
     using T = decltype(zero);
     if (choice.tier == AdaINTier::warp) {
-      const int lanes = lanes_for(p.op.h * p.op.w);
-      return launch(entry, adain_warp<T, width()>, warp_tier_shape(p.op, lanes), stream, p, lanes);
+      const int log_lanes = log_lanes_for(p.op.h * p.op.w);
+      return launch(entry, adain_warp<T, width()>, warp_tier_shape(p.op, log_lanes), stream, p, grid, log_lanes);
     }
-    return launch(entry, adain_block<T, width()>, block_tier_shape(p.op, block_tier_values), stream, p);
+    return launch(entry, adain_block<T, width()>, block_tier_shape(p.op, block_tier_values), stream, p, grid);
   });
 }
 

@@ -75,15 +75,35 @@ Status slab_block_backward(const char* entry, const AdaINBackward& p, void* stre
 
 Status resident_backward(const char* entry, const AdaINBackward& p, const AdaINChoice& choice, void* stream) {
   if (p.op.layout == Layout::channels_last) return slab_block_backward(entry, p, stream);
+  const PlaneGrid grid = plane_grid_of(p.op);
   return with_width(entry, p.op, choice.vectors, [&](auto zero, auto width) {
     using T = decltype(zero);
     if (choice.tier == AdaINTier::warp) {
-      const int lanes = lanes_for(p.op.h * p.op.w);
-      return launch(entry, adain_warp_backward<T, width()>, warp_tier_shape(p.op, lanes), stream, p, lanes);
+      const int log_lanes = log_lanes_for(p.op.h * p.op.w);
+      return launch(entry, adain_warp_backward<T, width()>, warp_tier_shape(p.op, log_lanes), stream, p, grid,
+                    log_lanes);
     }
     return launch(entry, adain_block_backward<T, width()>, block_tier_shape(p.op, block_tier_backward_values), stream,
-                  p);
+                  p, grid);
   });
+}
+
+// dbias and dnoise_strength too, by the same kernel. `log_channels`: of its blocks.
+Status warp_backward_of_channels(const char* entry, const AdaINBackward& p, bool vectors, int log_channels,
+                                 void* stream) {
+  const PlaneGrid grid = plane_grid_of(p.op);
+  return with_width(entry, p.op, vectors, [&](auto zero, auto width) {
+    return launch(entry, adain_warp_backward_of_channels<decltype(zero), width()>,
+                  warp_tier_shape_of_channels(p.op, log_channels), stream, p, grid, log_lanes_for(p.op.h * p.op.w),
+                  log_channels);
+  });
+}
+
+// Negative where samples are added up by a kernel of their own, or there is nothing to add up.
+int log_channels_of(const AdaINBackward& p, const AdaINChoice& choice) {
+  const bool adds_up = p.op.n > 1 && (p.dbias || p.dnoise_strength);
+  if (!adds_up || choice.tier != AdaINTier::warp) return -1;
+  return log_channels_for(p.op, log_lanes_for(p.op.h * p.op.w));
 }
 
 // The gradients of an empty x that are not empty: zeros, which the kernels write where they find nothing to add.
@@ -134,6 +154,8 @@ Status adain_backward(const AdaINBackward& p, void* stream) {
                           : choice.tier == AdaINTier::slab_split ? slab_split_backward
                                                                  : vector_split_backward;
     status = backward(entry, p, sums, stream);
+  } else if (const int log_channels = log_channels_of(p, choice); log_channels >= 0) {
+    status = warp_backward_of_channels(entry, p, choice.vectors, log_channels, stream);
   } else {
     status = in_one_pass(entry, p, stream, [&](const AdaINBackward& of_planes) {
       return resident_backward(entry, of_planes, choice, stream);

@@ -54,13 +54,14 @@ class BlockTeam {
 };
 
 template <typename T, int width>
-__global__ void __launch_bounds__(block_tier_threads) adain_block(AdaINForward p) {
-  resident_forward<T, width, block_tier_values / width>(p, BlockTeam());
+__global__ void __launch_bounds__(block_tier_threads) adain_block(AdaINForward p, PlaneGrid grid) {
+  resident_forward<T, width, block_tier_values / width>(p, grid, BlockTeam());
 }
 
 template <typename T, int width>
-__global__ void __launch_bounds__(block_tier_backward_threads, 1) adain_block_backward(AdaINBackward p) {
-  resident_backward<T, width, block_tier_backward_values / width>(p, BlockTeam());
+__global__ void __launch_bounds__(block_tier_backward_threads, 1)
+    adain_block_backward(AdaINBackward p, PlaneGrid grid) {
+  resident_backward<T, width, block_tier_backward_values / width>(p, grid, BlockTeam());
 }
 
 }  // namespace cuda

@@ -16,6 +16,12 @@
 namespace stylegan_fast {
 namespace cuda {
 
+// p[i], or 0 where p is null.
+template <typename A>
+__device__ __forceinline__ A number_or_zero(const void* p, int64_t i) {
+  return p ? static_cast<const A*>(p)[i] : A(0);
+}
+
 // What a layer does to one channel before the normalisation, and after it.
 template <typename A>
 struct Channel {
@@ -28,8 +34,7 @@ struct Channel {
         output_negative_slope(A(op.output_negative_slope)) {}
 
   __device__ __forceinline__ Channel(const AdaIN& op, int64_t c)
-      : Channel(op, op.noise ? static_cast<const A*>(op.noise_strength)[c] : A(0),
-                op.bias ? static_cast<const A*>(op.bias)[c] : A(0)) {}
+      : Channel(op, number_or_zero<A>(op.noise ? op.noise_strength : nullptr, c), number_or_zero<A>(op.bias, c)) {}
 
   // noise: 0 where there is none.
   __device__ __forceinline__ A t(A x, A noise) const { return fma(strength, noise, x) + bias; }
@@ -75,16 +80,15 @@ struct Style {
       : Style(mean, rstd, parameter(op.scale, n, c, A(1)), parameter(op.shift, n, c, A(0))) {}
 
   __device__ __forceinline__ Style(const AdaIN& op, const void* means, const void* rstds, int64_t n, int64_t c)
-      : Style(op, static_cast<const A*>(means)[n * op.c + c], static_cast<const A*>(rstds)[n * op.c + c], n, c) {}
+      : Style(op, number_or_zero<A>(means, n * op.c + c), number_or_zero<A>(rstds, n * op.c + c), n, c) {}
 
   __device__ __forceinline__ A normalised(A from_pivot) const { return (from_pivot - mean) * rstd; }
   __device__ __forceinline__ A z(A normalised) const { return fma(scale, normalised, shift); }
 };
 
-// m2: the sum of squared deviations from `mean`, which is that of a - pivot.
 template <typename A>
-__device__ __forceinline__ A rstd_of(const AdaINForward& p, A m2, A count) {
-  return A(1) / sqrt(m2 / count + A(p.op.eps));
+__device__ __forceinline__ A rstd_of(const AdaINForward& p, A variance) {
+  return inverse_sqrt(variance + A(p.op.eps));
 }
 
 template <typename A>

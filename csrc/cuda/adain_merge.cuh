@@ -12,7 +12,7 @@ constexpr int merge_threads = max_warps * warp_size;
 
 template <typename A, typename M>
 __device__ __forceinline__ void write_moments(const AdaINForward& p, int64_t plane, const Moments<M>& moments) {
-  write_statistics(p, plane, A(moments.mean), A(rstd_of(p, moments.m2, moments.count)));
+  write_statistics(p, plane, A(moments.mean), A(rstd_of(p, moments.m2 / moments.count)));
 }
 
 // partials: [splits, N*C] Moments.

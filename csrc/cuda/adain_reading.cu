@@ -59,17 +59,19 @@ Status reading_forward(const char* entry, const AdaINForward& p, void* stream) {
   const AdaINTier tier = tier_of(p);
   if (tier == AdaINTier::split) return split_forward(entry, p, stream);
   if (tier == AdaINTier::slab_split) return slab_forward(entry, p, stream);
+  const PlaneGrid grid = plane_grid_of(p.op);
   return with_reading(entry, p.op, [&](auto zero, auto phases) {
     using T = decltype(zero);
     const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
     if (tier == AdaINTier::cluster)
       return launch(entry, adain_reading_cluster<T, phases()>, cluster_tier_shape(planes, pixels, cluster_tier_values),
-                    stream, p, row_of(p.op));
+                    stream, p, grid, row_of(p.op));
     if (tier == AdaINTier::block)
       return launch(entry, adain_reading_block<T, phases()>, block_tier_shape(p.op, block_tier_values), stream, p,
-                    row_of(p.op));
-    const int lanes = lanes_for(pixels);
-    return launch(entry, adain_reading_warp<T, phases()>, warp_tier_shape(p.op, lanes), stream, p, lanes, row_of(p.op));
+                    grid, row_of(p.op));
+    const int log_lanes = log_lanes_for(pixels);
+    return launch(entry, adain_reading_warp<T, phases()>, warp_tier_shape(p.op, log_lanes), stream, p, grid, log_lanes,
+                  row_of(p.op));
   });
 }
 

@@ -76,19 +76,21 @@ AdaINTier tier_of(const AdaINBackward& p) {
 
 Status resident_backward(const char* entry, const AdaINBackward& p, AdaINTier tier, void* stream) {
   const int64_t planes = p.op.n * p.op.c, pixels = p.op.h * p.op.w;
+  const PlaneGrid grid = plane_grid_of(p.op);
   return with_reading(entry, p.op, [&](auto zero, auto phases) {
     using T = decltype(zero);
     if (tier == AdaINTier::cluster)
       return launch(entry, adain_reading_cluster_backward<T, phases()>,
-                    cluster_tier_shape(planes, pixels, cluster_tier_backward_values), stream, p, row_of(p.op));
+                    cluster_tier_shape(planes, pixels, cluster_tier_backward_values), stream, p, grid,
+                    row_of(p.op));
     if (tier == AdaINTier::block) {
       LaunchShape shape = block_tier_shape(p.op, block_tier_backward_values);
       shape.shared_bytes = 4 * pixels;
-      return launch(entry, adain_reading_block_backward<T, phases()>, shape, stream, p, row_of(p.op));
+      return launch(entry, adain_reading_block_backward<T, phases()>, shape, stream, p, grid, row_of(p.op));
     }
-    const int lanes = lanes_for(pixels);
-    return launch(entry, adain_reading_warp_backward<T, phases()>, warp_tier_shape(p.op, lanes), stream, p, lanes,
-                  row_of(p.op));
+    const int log_lanes = log_lanes_for(pixels);
+    return launch(entry, adain_reading_warp_backward<T, phases()>, warp_tier_shape(p.op, log_lanes), stream, p, grid,
+                  log_lanes, row_of(p.op));
   });
 }
 

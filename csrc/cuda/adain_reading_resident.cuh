@@ -138,22 +138,28 @@ struct ForwardThrough {
 };
 
 template <typename T, bool phases>
-__global__ void __launch_bounds__(warp_tier_threads) adain_reading_warp(AdaINForward p, int lanes, RowOf row_of) {
+__global__ void __launch_bounds__(warp_tier_threads)
+    adain_reading_warp(AdaINForward p, PlaneGrid grid, int log_lanes, RowOf row_of) {
   constexpr int width = Vec<T>::size;
-  resident_forward<T, width, warp_tier_values / width>(p, WarpTeam(lanes), ForwardThrough<T, width, phases>{row_of});
+  resident_forward<T, width, warp_tier_values / width>(p, grid, WarpTeam(log_lanes),
+                                                       ForwardThrough<T, width, phases>{row_of});
 }
 
 template <typename T, bool phases>
-__global__ void __launch_bounds__(block_tier_threads) adain_reading_block(AdaINForward p, RowOf row_of) {
+__global__ void __launch_bounds__(block_tier_threads)
+    adain_reading_block(AdaINForward p, PlaneGrid grid, RowOf row_of) {
   constexpr int width = Vec<T>::size;
-  resident_forward<T, width, block_tier_values / width>(p, BlockTeam(), ForwardThrough<T, width, phases>{row_of});
+  resident_forward<T, width, block_tier_values / width>(p, grid, BlockTeam(),
+                                                        ForwardThrough<T, width, phases>{row_of});
 }
 
 template <typename T, bool phases>
-__global__ void __launch_bounds__(cluster_tier_threads, 2) adain_reading_cluster(AdaINForward p, RowOf row_of) {
+__global__ void __launch_bounds__(cluster_tier_threads, 2)
+    adain_reading_cluster(AdaINForward p, PlaneGrid grid, RowOf row_of) {
 #if defined(STYLEGAN_FAST_CLUSTERS)
   constexpr int width = Vec<T>::size;
-  resident_forward<T, width, cluster_tier_values / width>(p, ClusterTeam(), ForwardThrough<T, width, phases>{row_of});
+  resident_forward<T, width, cluster_tier_values / width>(p, grid, ClusterTeam(),
+                                                          ForwardThrough<T, width, phases>{row_of});
 #endif
 }
 

@@ -140,35 +140,35 @@ struct BackwardThrough {
 
 template <typename T, bool phases>
 __global__ void __launch_bounds__(warp_tier_threads, 2)
-    adain_reading_warp_backward(AdaINBackward p, int lanes, RowOf row_of) {
+    adain_reading_warp_backward(AdaINBackward p, PlaneGrid grid, int log_lanes, RowOf row_of) {
   constexpr int width = Vec<T>::size;
   SHARED(Quad, dt, warp_tier_threads * warp_tier_values / 4);
-  const WarpTeam team(lanes);
-  const OwnQuads own{dt + int(team.index()) * (lanes * warp_tier_values / 4)};
-  resident_backward<T, width, warp_tier_values / width>(p, team,
+  const WarpTeam team(log_lanes);
+  const OwnQuads own{dt + int(team.index()) * (team.threads() * warp_tier_values / 4)};
+  resident_backward<T, width, warp_tier_values / width>(p, grid, team,
                                                         BackwardThrough<T, width, phases, OwnQuads>{row_of, own});
 }
 
 // With 4 bytes of dynamic shared memory a pixel.
 template <typename T, bool phases>
 __global__ void __launch_bounds__(block_tier_backward_threads, 1)
-    adain_reading_block_backward(AdaINBackward p, RowOf row_of) {
+    adain_reading_block_backward(AdaINBackward p, PlaneGrid grid, RowOf row_of) {
   constexpr int width = Vec<T>::size;
   DYNAMIC_SHARED(Quad, dt, 0, int(p.op.h * p.op.w) / 4);
   const OwnQuads own{dt};
   resident_backward<T, width, block_tier_backward_values / width>(
-      p, BlockTeam(), BackwardThrough<T, width, phases, OwnQuads>{row_of, own});
+      p, grid, BlockTeam(), BackwardThrough<T, width, phases, OwnQuads>{row_of, own});
 }
 
 template <typename T, bool phases>
 __global__ void __launch_bounds__(cluster_tier_backward_threads, 2)
-    adain_reading_cluster_backward(AdaINBackward p, RowOf row_of) {
+    adain_reading_cluster_backward(AdaINBackward p, PlaneGrid grid, RowOf row_of) {
 #if defined(STYLEGAN_FAST_CLUSTERS)
   constexpr int width = Vec<T>::size, quads = cluster_tier_backward_values / 4;
   SHARED(Quad, dt, cluster_tier_backward_threads * quads);
   const ClusterQuads all(dt, int(blockDim.x) * quads);
   resident_backward<T, width, cluster_tier_backward_values / width>(
-      p, ClusterTeam(), BackwardThrough<T, width, phases, ClusterQuads>{row_of, all});
+      p, grid, ClusterTeam(), BackwardThrough<T, width, phases, ClusterQuads>{row_of, all});
 #endif
 }
 

@@ -27,12 +27,23 @@
 #pragma once
 
 #include "adain_formulas.cuh"
+#include "divide.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
 
 // Planes are counted in 32 bits: a 64-bit division is a call, and ptxas spills around it.
 constexpr int64_t most_resident_planes = int64_t(1) << 31;
+// The number of none of them. What stands behind a comparison with it is not done earlier: without one ptxas put a
+// block's parameters into uniform registers, for which it waited, before it had ordered the block's pixels. Of numbers
+// read before it ptxas moved those behind it that no question was asked of, whether their pointer is null.
+constexpr unsigned no_plane = 0xffffffffu;
+
+// What the host knows of the planes: how to find a plane's sample and channel, and 1 / M.
+struct PlaneGrid {
+  Divisor channels;
+  float per_pixel;
+};
 
 // Packs of x and of dy that the backward has under way while it works on another, out of what its values leave of 128
 // registers: 8 values in flight of each. All of a thread's packs at a time spill.
@@ -64,19 +75,20 @@ __device__ __forceinline__ void load_noise(const A* noise, int pixel, A* values)
   }
 }
 
-// The noise of a thread's packs, each ordered while the thread works on the one before: ordered where it is used, it
-// would be waited for there.
+// The noise of a thread's packs, each ordered at the latest while the thread works on the one before: ordered where it
+// is used, it would be waited for there.
 template <int width, int chunks, typename A, typename Team>
 class NoiseAhead {
  public:
   __device__ __forceinline__ NoiseAhead(const Team& team, const A* noise, int pixels)
       : team_(team), noise_(noise), pixels_(pixels) {
     order(0);
+    if (chunks == 2) order(1);
   }
 
   // Of pack k; those before it have been taken.
   __device__ __forceinline__ const A* take(int k) {
-    if (k + 1 < chunks) order(k + 1);
+    if (chunks > 2 && k + 1 < chunks) order(k + 1);
     return values_[k % 2];
   }
 
@@ -89,6 +101,7 @@ class NoiseAhead {
   __device__ __forceinline__ void order(int k) {
     const int pixel = pack_at(team_, chunks, k) * width;
     load_noise<width>(noise_, pixel < pixels_ ? pixel : 0, values_[k % 2]);
+    stays_here(values_[k % 2]);
   }
 };
 
@@ -118,20 +131,22 @@ struct AsItLies {
 };
 
 template <typename T, int width, int chunks, typename Team, typename Way = AsItLies<T, width>>
-__device__ __forceinline__ void resident_forward(const AdaINForward& p, Team team, Way way = {}) {
+__device__ __forceinline__ void resident_forward(const AdaINForward& p, const PlaneGrid& grid, Team team,
+                                                 Way way = {}) {
   using A = acc_t<T>;
   using V = Pack<T, width>;
   const int pixels = int(p.op.h * p.op.w);
-  const unsigned channels = unsigned(p.op.c), planes = unsigned(p.op.n) * channels;
+  const unsigned planes = unsigned(p.op.n) * grid.channels.value();
   for (unsigned first = team.first(); first < planes; first += team.step()) {
     const bool live = first + team.index() < planes;
     const unsigned plane = live ? first + team.index() : planes - 1;  // who has none reads the last one, and is silent
-    const unsigned n = plane / channels, c = plane - n * channels;
+    unsigned n = plane;
+    const unsigned c = grid.channels.split(n);
     const typename Way::Plane source(way, p.op, nullptr, plane, live, team);
     T* const y = static_cast<T*>(p.y) + int64_t(plane) * pixels;
-    const Channel<A> channel(p.op, c);
     const A* const noise = noise_of<A>(p.op, n);
 
+    // All that a plane needs is on its way before any of it is waited for: of a small one, waiting is most of the time.
     constexpr int ahead = width == 1 && chunks > 4 ? 4 : chunks;  // or the addresses take the registers
     typename Way::V raw[ahead];
     const auto read = [&](int k) {
@@ -140,12 +155,15 @@ __device__ __forceinline__ void resident_forward(const AdaINForward& p, Team tea
     };
 #pragma unroll
     for (int k = 0; k < ahead; ++k) read(k);
-    // Its scale and shift are on their way with x: read after the sums, they would be waited for a second time.
+    NoiseAhead<width, chunks, A, Team> noise_ahead(team, noise, pixels);
+    Channel<A> channel(p.op, c);
     Style<A> style(p.op, A(0), A(0), n, c);
-    const A pivot = channel.activation(channel.t(source.first(), noise ? noise[0] : A(0)));
+    A firsts[2] = {p.op.x ? source.first() : A(0), number_or_zero<A>(noise, 0)};  // of x and of the noise
+    stays_here(firsts), compute_anew(channel), compute_anew(style);
+    if (plane == no_plane) break;  // never
+    const A pivot = channel.activation(channel.t(firsts[0], firsts[1]));
     A value[chunks][width];  // a - pivot
     Sums<A, 1> sum{{A(0)}};
-    NoiseAhead<width, chunks, A, Team> noise_ahead(team, noise, pixels);
     for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
       const typename Way::V pack = Way::ahead ? raw[k % ahead] : source.fetch(pixel);
       read(k + ahead);
@@ -156,13 +174,13 @@ __device__ __forceinline__ void resident_forward(const AdaINForward& p, Team tea
         sum.value[0] += value[k][i];
       }
     });
-    style.mean = team.sum(sum).value[0] / A(pixels);
+    style.mean = team.sum(sum).value[0] * grid.per_pixel;
     Sums<A, 1> m2{{A(0)}};
     for_packs<width, chunks>(team, pixels, [&](int k, int) {
 #pragma unroll
       for (int i = 0; i < width; ++i) m2.value[0] += (value[k][i] - style.mean) * (value[k][i] - style.mean);
     });
-    style.rstd = rstd_of(p, team.sum(m2).value[0], A(pixels));
+    style.rstd = rstd_of(p, team.sum(m2).value[0] * grid.per_pixel);
     if (!live) continue;
     if (team.leads()) write_statistics(p, plane, style.mean, style.rstd);
     for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
@@ -175,78 +193,92 @@ __device__ __forceinline__ void resident_forward(const AdaINForward& p, Team tea
   team.finish();
 }
 
-template <typename T, int width, int chunks, typename Team, typename Way = AsItLies<T, width>>
-__device__ __forceinline__ void resident_backward(const AdaINBackward& p, Team team, Way way = {}) {
+// dx, and dshift and dscale, of one plane. Returns the thread's share of the sums of dt and dt * noise.
+template <typename T, int width, int chunks, typename Team, typename Way>
+__device__ __forceinline__ Sums<acc_t<T>, 2> backward_of_plane(const AdaINBackward& p, const PlaneGrid& grid,
+                                                               Team& team, const Way& way, unsigned n, unsigned c,
+                                                               bool live) {
   using A = acc_t<T>;
   using V = Pack<T, width>;
   static_assert(width * chunks <= 32, "the signs of t are kept in 32 bits");
   const int pixels = int(p.op.h * p.op.w);
-  const unsigned channels = unsigned(p.op.c), planes = unsigned(p.op.n) * channels;
+  const unsigned plane = n * unsigned(p.op.c) + c;
+  const typename Way::Plane source(way, p.op, p.dx, plane, live, team);
+  const T* const dy = static_cast<const T*>(p.dy) + int64_t(plane) * pixels;
+  const A* const noise = noise_of<A>(p.op, n);
+
+  constexpr int ahead = chunks < packs_ahead<width> ? chunks : packs_ahead<width>;
+  typename Way::V raw_x[ahead];
+  V raw_dy[ahead];
+  const auto read = [&](int k) {
+    const int pixel = pack_at(team, chunks, k) * width;
+    if (k >= chunks || pixel >= pixels) return;
+    if (Way::ahead) raw_x[k % ahead] = source.fetch(pixel);
+    raw_dy[k % ahead] = *reinterpret_cast<const V*>(dy + pixel);
+  };
+#pragma unroll
+  for (int k = 0; k < ahead; ++k) read(k);
+  NoiseAhead<width, chunks, A, Team> noise_ahead(team, noise, pixels);
+  Channel<A> channel(p.op, c);
+  Style<A> style(p.op, p.mean, p.rstd, n, c);
+  A firsts[2] = {p.op.x ? source.first() : A(0), number_or_zero<A>(noise, 0)};  // of x and of the noise
+  stays_here(firsts), compute_anew(channel), compute_anew(style);
+  Sums<A, 2> totals{{A(0), A(0)}};
+  if (plane == no_plane) return totals;  // never
+  const A pivot = channel.activation(channel.t(firsts[0], firsts[1]));
+  A normalised[chunks][width], dz[chunks][width];
+  unsigned negative = 0;
+  Sums<A, 2> sums{{A(0), A(0)}};  // of dz and dz * normalised
+  for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
+    const typename Way::V x_pack = Way::ahead ? raw_x[k % ahead] : source.fetch(pixel);
+    const V dy_pack = raw_dy[k % ahead];
+    read(k + ahead);
+    const A* const noises = noise_ahead.take(k);
+#pragma unroll
+    for (int i = 0; i < width; ++i) {
+      const PixelGradient<A> gradient(channel, style, channel.t(source.value(x_pack, i), noises[i]), pivot,
+                                      dy_pack[i]);
+      normalised[k][i] = gradient.normalised;
+      dz[k][i] = gradient.dz;
+      negative |= unsigned(gradient.negative) << (k * width + i);
+      sums.value[0] += gradient.dz;
+      sums.value[1] += gradient.dz * gradient.normalised;
+    }
+  });
+  sums = team.sum(sums);
+  if (live && team.leads()) write_sums({p.dshift, p.dscale}, plane, sums.value[0], sums.value[1]);
+  const A mean_dz = sums.value[0] * grid.per_pixel, mean_dz_normalised = sums.value[1] * grid.per_pixel;
+  for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
+    A noises[width];
+    load_noise<width>(p.dnoise_strength ? noise : nullptr, pixel, noises);
+    A dts[width];
+#pragma unroll
+    for (int i = 0; i < width; ++i) {
+      const bool below = negative >> (k * width + i) & 1u;
+      const A dt = dt_of(channel, style, normalised[k][i], dz[k][i], below, mean_dz, mean_dz_normalised);
+      dts[i] = dt;
+      totals.value[0] += dt;
+      totals.value[1] += dt * noises[i];
+    }
+    source.put(pixel, dts);
+  });
+  source.flush(team);
+  return totals;
+}
+
+template <typename T, int width, int chunks, typename Team, typename Way = AsItLies<T, width>>
+__device__ __forceinline__ void resident_backward(const AdaINBackward& p, const PlaneGrid& grid, Team team,
+                                                  Way way = {}) {
+  const unsigned planes = unsigned(p.op.n) * grid.channels.value();
   for (unsigned first = team.first(); first < planes; first += team.step()) {
     const bool live = first + team.index() < planes;
     const unsigned plane = live ? first + team.index() : planes - 1;
-    const unsigned n = plane / channels, c = plane - n * channels;
-    const typename Way::Plane source(way, p.op, p.dx, plane, live, team);
-    const T* const dy = static_cast<const T*>(p.dy) + int64_t(plane) * pixels;
-    const Channel<A> channel(p.op, c);
-    const Style<A> style(p.op, p.mean, p.rstd, n, c);
-    const A* const noise = noise_of<A>(p.op, n);
-
-    constexpr int ahead = chunks < packs_ahead<width> ? chunks : packs_ahead<width>;
-    typename Way::V raw_x[ahead];
-    V raw_dy[ahead];
-    const auto read = [&](int k) {
-      const int pixel = pack_at(team, chunks, k) * width;
-      if (k >= chunks || pixel >= pixels) return;
-      if (Way::ahead) raw_x[k % ahead] = source.fetch(pixel);
-      raw_dy[k % ahead] = *reinterpret_cast<const V*>(dy + pixel);
-    };
-#pragma unroll
-    for (int k = 0; k < ahead; ++k) read(k);
-    const A pivot = channel.activation(channel.t(source.first(), noise ? noise[0] : A(0)));
-    A normalised[chunks][width], dz[chunks][width];
-    unsigned negative = 0;
-    Sums<A, 2> sums{{A(0), A(0)}};  // of dz and dz * normalised
-    NoiseAhead<width, chunks, A, Team> noise_ahead(team, noise, pixels);
-    for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
-      const typename Way::V x_pack = Way::ahead ? raw_x[k % ahead] : source.fetch(pixel);
-      const V dy_pack = raw_dy[k % ahead];
-      read(k + ahead);
-      const A* const noises = noise_ahead.take(k);
-#pragma unroll
-      for (int i = 0; i < width; ++i) {
-        const PixelGradient<A> gradient(channel, style, channel.t(source.value(x_pack, i), noises[i]), pivot,
-                                        dy_pack[i]);
-        normalised[k][i] = gradient.normalised;
-        dz[k][i] = gradient.dz;
-        negative |= unsigned(gradient.negative) << (k * width + i);
-        sums.value[0] += gradient.dz;
-        sums.value[1] += gradient.dz * gradient.normalised;
-      }
-    });
-    sums = team.sum(sums);
-    if (live && team.leads()) write_sums({p.dshift, p.dscale}, plane, sums.value[0], sums.value[1]);
-    const A mean_dz = sums.value[0] / A(pixels), mean_dz_normalised = sums.value[1] / A(pixels);
-    Sums<A, 2> totals{{A(0), A(0)}};  // of dt and dt * noise
-    for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
-      A noises[width];
-      load_noise<width>(p.dnoise_strength ? noise : nullptr, pixel, noises);
-      A dts[width];
-#pragma unroll
-      for (int i = 0; i < width; ++i) {
-        const bool below = negative >> (k * width + i) & 1u;
-        const A dt = dt_of(channel, style, normalised[k][i], dz[k][i], below, mean_dz, mean_dz_normalised);
-        dts[i] = dt;
-        totals.value[0] += dt;
-        totals.value[1] += dt * noises[i];
-      }
-      source.put(pixel, dts);
-    });
-    source.flush(team);
+    unsigned n = plane;
+    const unsigned c = grid.channels.split(n);
+    Sums<acc_t<T>, 2> totals = backward_of_plane<T, width, chunks>(p, grid, team, way, n, c, live);
     if (!p.dbias && !p.dnoise_strength) continue;
     totals = team.sum(totals);
-    if (live && team.leads())
-      write_sums({p.dbias, p.dnoise_strength}, plane, totals.value[0], totals.value[1]);
+    if (live && team.leads()) write_sums({p.dbias, p.dnoise_strength}, plane, totals.value[0], totals.value[1]);
   }
   team.finish();
 }

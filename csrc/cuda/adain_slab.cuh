@@ -110,7 +110,7 @@ __device__ __forceinline__ PixelGradient<acc_t<T>> gradient_of(const Channels<T>
           dy[i]};
 }
 
-// Combines over the threads of a warp with the same channels; its first `lanes` lanes hold the results.
+// Combines over the threads of a warp with the same channels; its first `lanes` lanes hold the results, of Sums all do.
 template <typename V>
 __device__ __forceinline__ V reduce_pixels_of_warp(V v, int lanes) {
   for (int mask = lanes; mask < warp_size; mask *= 2) v = combine(v, shuffle_xor(v, mask));

@@ -1,15 +1,16 @@
 // adain where a slab of channels_last (see adain_slab.cuh) is held in the registers of the threads that share it: one
 // read of x (and dy), one write. Who shares it and how they add up is a Team's business:
 //
-//   thread(), threads()      which of the team's threads this is, and how many there are
+//   thread()                 which of the team's threads this is
 //   first(), step()          the slab to begin with, and from slab to slab
-//   sum<A, k>(v, lanes)      over the team's threads with the same channels, the same bits in each of them
+//   sum<A, k>(v, log_lanes)  over the team's threads with the same channels, the same bits in each of them
 //   finish()                 before a thread ends
 //
 // A thread holds up to `packs` pixels of its 4 channels. What lies beyond C reads the last channels, and is silent.
 #pragma once
 
 #include "adain_slab.cuh"
+#include "divide.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
@@ -17,9 +18,12 @@ namespace cuda {
 // Elements of a sample, which are found in 32 bits.
 constexpr int64_t most_resident_sample = int64_t(1) << 31;
 
-// Slabs of all samples; their number is below most_resident_planes.
+// Slabs of a sample, and how a team shares the pixels of one: the threads of one channel are `step`, of which each has
+// `whole` pixels, and the first `rest` of them one more. No division is left to the device: of 4x4 planes those took
+// longer than all other arithmetic.
 struct SlabGrid {
-  int slabs, lanes;
+  Divisor slabs;
+  int log_lanes, step, whole, rest;
   float per_pixel;  // 1 / M
 };
 
@@ -31,15 +35,14 @@ class ResidentSlab {
   bool live;
   int n, c;
 
-  __device__ __forceinline__ ResidentSlab(const AdaIN& op, const SlabGrid& grid, const Team& team, unsigned slab)
-      : live(true), n(int(slab / unsigned(grid.slabs))) {
-    const int lanes = grid.lanes;
-    c = (int(slab) - n * grid.slabs) * lanes * slab_width + team.thread() % lanes * slab_width;
+  __device__ __forceinline__ ResidentSlab(const AdaIN& op, const SlabGrid& grid, const Team& team, unsigned i_slab)
+      : live(true), step_(grid.step) {
+    const int slab = int(grid.slabs.split(i_slab)), lane = team.thread() & ((1 << grid.log_lanes) - 1);
+    n = int(i_slab);
+    c = ((slab << grid.log_lanes) + lane) * slab_width;
     if (c >= int(op.c)) live = false, c = int(op.c) - slab_width;
-    pixel_ = team.thread() / lanes;
-    step_ = team.threads() / lanes;
-    const int pixels = int(op.h * op.w);
-    count_ = pixel_ < pixels ? (pixels - pixel_ + step_ - 1) / step_ : 0;
+    pixel_ = team.thread() >> grid.log_lanes;
+    count_ = grid.whole + (pixel_ < grid.rest ? 1 : 0);
     hop_ = unsigned(step_) * unsigned(op.c);
     first_ = unsigned(pixel_) * unsigned(op.c) + unsigned(c);
   }
@@ -81,7 +84,7 @@ template <typename T, int packs, typename Team>
 __device__ __forceinline__ void slab_resident_forward(const AdaINForward& p, const SlabGrid& grid, Team team) {
   using A = acc_t<T>;
   using V = Pack<T, slab_width>;
-  const unsigned slabs = unsigned(p.op.n) * unsigned(grid.slabs);
+  const unsigned slabs = unsigned(p.op.n) * grid.slabs.value();
   for (unsigned i_slab = team.first(); i_slab < slabs; i_slab += team.step()) {
     ResidentSlab<T, packs, Team> slab(p.op, grid, team, i_slab);
     const Channels<T> channels(p.op, slab.n, slab.c);
@@ -90,6 +93,7 @@ __device__ __forceinline__ void slab_resident_forward(const AdaINForward& p, con
     for (int k = 0; k < packs; ++k) raw[k] = slab.read(p.op, p.op.x, k);
     A noise[packs];
     slab.read_noise(channels.noise, int(p.op.h * p.op.w), noise);
+    Styles<A> styles(p.op, slab.n, slab.c);
     A value[packs][slab_width];  // a - pivot
     Sums<A, slab_width> sum{};
 #pragma unroll
@@ -100,8 +104,7 @@ __device__ __forceinline__ void slab_resident_forward(const AdaINForward& p, con
         if (slab.has(k)) sum.value[i] += value[k][i];
       }
     }
-    Styles<A> styles(p.op, slab.n, slab.c);
-    sum = team.sum(sum, grid.lanes);
+    sum = team.sum(sum, grid.log_lanes);
 #pragma unroll
     for (int i = 0; i < slab_width; ++i) styles.style[i].mean = sum.value[i] * grid.per_pixel;
     Sums<A, slab_width> m2{};
@@ -113,10 +116,10 @@ __device__ __forceinline__ void slab_resident_forward(const AdaINForward& p, con
         if (slab.has(k)) m2.value[i] += deviation * deviation;
       }
     }
-    m2 = team.sum(m2, grid.lanes);
+    m2 = team.sum(m2, grid.log_lanes);
 #pragma unroll
     for (int i = 0; i < slab_width; ++i) {
-      styles.style[i].rstd = rstd_of(p, m2.value[i], A(p.op.h * p.op.w));
+      styles.style[i].rstd = rstd_of(p, m2.value[i] * grid.per_pixel);
       if (slab.leads()) write_statistics(p, slab.plane(p.op) + i, styles.style[i].mean, styles.style[i].rstd);
     }
 #pragma unroll
@@ -137,7 +140,7 @@ template <typename T, int packs, typename Team>
 __device__ __forceinline__ void slab_resident_backward(const AdaINBackward& p, const SlabGrid& grid, Team team) {
   using A = acc_t<T>;
   using V = Pack<T, slab_width>;
-  const unsigned slabs = unsigned(p.op.n) * unsigned(grid.slabs);
+  const unsigned slabs = unsigned(p.op.n) * grid.slabs.value();
   for (unsigned i_slab = team.first(); i_slab < slabs; i_slab += team.step()) {
     ResidentSlab<T, packs, Team> slab(p.op, grid, team, i_slab);
     V x[packs], dy[packs];
@@ -158,7 +161,7 @@ __device__ __forceinline__ void slab_resident_backward(const AdaINBackward& p, c
         sums.value[2 * i + 1] += gradient.dz * gradient.normalised;
       }
     }
-    sums = team.sum(sums, grid.lanes);
+    sums = team.sum(sums, grid.log_lanes);
     slab.compute_places_anew();
 #pragma unroll
     for (int i = 0; i < slab_width; ++i) {
@@ -185,7 +188,7 @@ __device__ __forceinline__ void slab_resident_backward(const AdaINBackward& p, c
       if (p.dx) slab.write(p.op, p.dx, k, V::of(dx));
     }
     if (!p.dbias && !p.dnoise_strength) continue;
-    totals = team.sum(totals, grid.lanes);
+    totals = team.sum(totals, grid.log_lanes);
     if (!slab.leads()) continue;
 #pragma unroll
     for (int i = 0; i < slab_width; ++i)

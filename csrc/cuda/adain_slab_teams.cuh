@@ -17,10 +17,10 @@ constexpr int slab_backward_packs = 128 / int(sizeof(T) * slab_width);
 // Adds up over the threads of a block with the same channels: k sums for each lane of the slab, to totals[lane * k].
 // The totals are there after the next barrier, and may be written again after the one after it.
 template <typename A, int k>
-__device__ __forceinline__ void sum_slab_over_block(Sums<A, k> v, int lanes, shared_pointer<A> totals) {
+__device__ __forceinline__ void sum_slab_over_block(Sums<A, k> v, int log_lanes, shared_pointer<A> totals) {
   SHARED(A, slots, slab_team_threads / warp_size * most_slab_lanes * k);
   const int lane = int(threadIdx.x) % warp_size, warp = int(threadIdx.x) / warp_size;
-  const int warps = int(blockDim.x) / warp_size, columns = lanes * k;
+  const int warps = int(blockDim.x) / warp_size, lanes = 1 << log_lanes, columns = lanes * k;
   v = reduce_pixels_of_warp(v, lanes);
   if (lane < lanes) {
 #pragma unroll
@@ -35,27 +35,27 @@ __device__ __forceinline__ void sum_slab_over_block(Sums<A, k> v, int lanes, sha
 }
 
 template <int k, typename A>
-__device__ __forceinline__ Sums<A, k> slab_totals(shared_pointer<A> totals, int lanes) {
+__device__ __forceinline__ Sums<A, k> slab_totals(shared_pointer<A> totals, int log_lanes) {
   Sums<A, k> v;
 #pragma unroll
-  for (int i = 0; i < k; ++i) v.value[i] = totals[int(threadIdx.x) % lanes * k + i];
+  for (int i = 0; i < k; ++i) v.value[i] = totals[(int(threadIdx.x) & ((1 << log_lanes) - 1)) * k + i];
   return v;
 }
 
 class SlabBlockTeam {
  public:
   __device__ __forceinline__ int thread() const { return int(threadIdx.x); }
-  __device__ __forceinline__ int threads() const { return int(blockDim.x); }
   __device__ __forceinline__ unsigned first() const { return blockIdx.x; }
   __device__ __forceinline__ unsigned step() const { return gridDim.x; }
   __device__ __forceinline__ void finish() const {}
 
   template <typename A, int k>
-  __device__ __forceinline__ Sums<A, k> sum(Sums<A, k> v, int lanes) {
+  __device__ __forceinline__ Sums<A, k> sum(Sums<A, k> v, int log_lanes) {
+    if (blockDim.x == warp_size) return reduce_pixels_of_warp(v, 1 << log_lanes);
     SHARED(A, totals, most_slab_lanes * k);
-    sum_slab_over_block(v, lanes, totals);
+    sum_slab_over_block(v, log_lanes, totals);
     __syncthreads();
-    return slab_totals<k, A>(totals, lanes);
+    return slab_totals<k, A>(totals, log_lanes);
   }
 };
 
@@ -64,7 +64,6 @@ class SlabClusterTeam {
  public:
   __device__ __forceinline__ SlabClusterTeam() : rank_(int(cluster_rank())) {}
   __device__ __forceinline__ int thread() const { return rank_ * int(blockDim.x) + int(threadIdx.x); }
-  __device__ __forceinline__ int threads() const { return slab_cluster_blocks * int(blockDim.x); }
   __device__ __forceinline__ unsigned first() const { return blockIdx.x / slab_cluster_blocks; }
   __device__ __forceinline__ unsigned step() const { return gridDim.x / slab_cluster_blocks; }
   // A block's shared memory must outlive those who read it.
@@ -73,14 +72,14 @@ class SlabClusterTeam {
   // The two halves of block_totals take turns: who writes one again has met everybody who read it at the other's
   // barrier.
   template <typename A, int k>
-  __device__ __forceinline__ Sums<A, k> sum(Sums<A, k> v, int lanes) {
+  __device__ __forceinline__ Sums<A, k> sum(Sums<A, k> v, int log_lanes) {
     constexpr int most = most_slab_lanes * k;
     SHARED(A, block_totals, 2 * most);
     SHARED(A, totals, most);
     turn_ ^= 1;
-    sum_slab_over_block(v, lanes, block_totals + turn_ * most);
+    sum_slab_over_block(v, log_lanes, block_totals + turn_ * most);
     cluster_barrier();
-    for (int column = int(threadIdx.x); column < lanes * k; column += int(blockDim.x)) {
+    for (int column = int(threadIdx.x); column < (k << log_lanes); column += int(blockDim.x)) {
       A total = of_block(block_totals, 0)[turn_ * most + column];
 #pragma unroll
       for (unsigned rank = 1; rank < slab_cluster_blocks; ++rank)
@@ -88,7 +87,7 @@ class SlabClusterTeam {
       totals[column] = total;
     }
     __syncthreads();
-    return slab_totals<k, A>(totals, lanes);
+    return slab_totals<k, A>(totals, log_lanes);
   }
 
  private:

@@ -103,15 +103,42 @@ AdaINChoice choose(const AdaIN& op, bool backward, bool aligned, Ask clusters_fi
 
 inline int64_t warps_for(int64_t threads) { return ceil_div(threads, warp_size) * warp_size; }
 
-// Lanes that share a plane of the warp tier.
-inline int lanes_for(int64_t pixels) {
-  int lanes = 4;
-  while (lanes * warp_tier_values < pixels) lanes *= 2;
-  return lanes;
+inline PlaneGrid plane_grid_of(const AdaIN& op) {
+  return {Divisor(unsigned(op.c)), float(1.0 / double(op.h * op.w))};
 }
 
-inline LaunchShape warp_tier_shape(const AdaIN& op, int lanes) {
-  return shape_for(warp_tier_threads, ceil_div(op.n * op.c, warp_tier_threads / lanes));
+// Of a power of two.
+inline int log2_of(int power) {
+  int log = 0;
+  while ((1 << log) < power) ++log;
+  return log;
+}
+
+// The logarithm of the lanes that share a plane of the warp tier.
+inline int log_lanes_for(int64_t pixels) {
+  int lanes = fewest_lanes;
+  while (lanes * warp_tier_values < pixels) lanes *= 2;
+  return log2_of(lanes);
+}
+
+inline LaunchShape warp_tier_shape(const AdaIN& op, int log_lanes) {
+  return shape_for(warp_tier_threads, ceil_div(op.n * op.c, warp_tier_threads >> log_lanes));
+}
+
+// The logarithm of the channels of which a block of adain_warp_backward_of_channels takes all samples; negative where
+// that is not to be used. As many as its teams take in one round, or 1 where the samples are more: in several rounds
+// then, of which 4 cost no more than the kernel that is spared, and more do not matter where there are blocks enough
+// for every multiprocessor of the largest devices.
+inline int log_channels_for(const AdaIN& op, int log_lanes) {
+  const int64_t teams = warp_tier_threads >> log_lanes;
+  int log_channels = 0;
+  while ((op.n << (log_channels + 1)) <= teams && (int64_t(1) << log_channels) < op.c) ++log_channels;
+  const bool few_rounds = op.n <= 4 * teams, many_blocks = op.c >= 256 && op.n <= 64 * teams;
+  return few_rounds || many_blocks ? log_channels : -1;
+}
+
+inline LaunchShape warp_tier_shape_of_channels(const AdaIN& op, int log_channels) {
+  return shape_for(warp_tier_threads, ceil_div(op.c, int64_t(1) << log_channels));
 }
 
 // values: those a thread holds.
@@ -152,15 +179,15 @@ inline LaunchShape shape_of(const AdaIN& op, const AdaINGrid& grid) {
 
 // The slab tiers ---------------------------------------------------------------------------------------------------
 
-// Slabs as wide as can be held in registers; but narrower ones too where there would be fewer than 256 of them, about
-// two for each multiprocessor of the largest devices.
-inline SlabGrid slabs_in_registers(const AdaIN& op, int64_t most_values) {
+// The lanes of slabs as wide as can be held in registers; but narrower ones too where there would be fewer than 256 of
+// them, about two for each multiprocessor of the largest devices.
+inline int resident_slab_lanes(const AdaIN& op, int64_t most_values) {
   const auto slabs = [&](int lanes) { return ceil_div(op.c, lanes * slab_width); };
   int lanes = slab_lanes(op, slab_bytes);
   while (lanes > slab_lanes(op, narrowest_slab_bytes) &&
          (op.h * op.w * lanes * slab_width > most_values || op.n * slabs(lanes) < 256))
     lanes /= 2;
-  return {int(slabs(lanes)), lanes, float(1.0 / double(op.h * op.w))};
+  return lanes;
 }
 
 struct SlabTeams {
@@ -172,10 +199,14 @@ struct SlabTeams {
 inline SlabTeams slab_teams(const AdaIN& op, AdaINTier tier, bool backward) {
   const int blocks = tier == AdaINTier::slab_cluster ? slab_cluster_blocks : 1, most = slab_packs_of(op, backward);
   const int64_t team_threads = blocks * slab_team_threads;
-  const SlabGrid grid = slabs_in_registers(op, team_threads * most * slab_width);
-  const int64_t packs = op.h * op.w * grid.lanes, teams = std::min<int64_t>(op.n * grid.slabs, max_grid_x / blocks);
+  const int lanes = resident_slab_lanes(op, team_threads * most * slab_width);
+  const int64_t pixels = op.h * op.w, packs = pixels * lanes, slabs = ceil_div(op.c, lanes * slab_width);
   const bool few = blocks == 1 && packs <= team_threads * slab_few_packs;
   const int threads = int(warps_for(ceil_div(packs, int64_t(blocks) * (few ? slab_few_packs : most))));
+  const int step = blocks * threads / lanes;
+  const SlabGrid grid{Divisor(unsigned(slabs)), log2_of(lanes), step, int(pixels / step), int(pixels % step),
+                      float(1.0 / double(pixels))};
+  const int64_t teams = std::min<int64_t>(op.n * slabs, max_grid_x / blocks);
   return {grid, {dim3(unsigned(teams * blocks)), threads, 0, blocks}, few};
 }
 

@@ -55,6 +55,14 @@ inline float nearly_divided(float a, float b) { return a / b; }
 __device__ __forceinline__ float nearly_divided(float a, float b) { return __fdividef(a, b); }
 #endif
 
+// 1 / sqrt(v); in fp32 to 2 units in the last place, without the branches of a correctly rounded root and division.
+#if defined(STYLEGAN_FAST_EMULATOR)
+inline float inverse_sqrt(float v) { return 1.0f / std::sqrt(v); }
+#else
+__device__ __forceinline__ float inverse_sqrt(float v) { return rsqrtf(v); }
+#endif
+__device__ __forceinline__ double inverse_sqrt(double v) { return 1.0 / sqrt(v); }
+
 // n elements of one load or store. [i]: element i as an accumulator.
 template <typename T, int n, typename = void>
 struct alignas(n * sizeof(T)) Pack {
@@ -165,6 +173,14 @@ __device__ __forceinline__ void compute_anew(V& v) {
 #else
   (void)v;
 #endif
+}
+
+// The compiler may not move the load of these numbers to where they are used, which it does with one used behind a
+// branch. They are not waited for here.
+template <typename A, int n>
+__device__ __forceinline__ void stays_here(A (&values)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; ++i) compute_anew(values[i]);
 }
 
 // Makes an address in global memory a number that the compiler knows nothing more of, where it would keep the numbers of

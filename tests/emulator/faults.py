@@ -57,6 +57,7 @@ MUTATIONS = {
     "slab cluster's barrier deleted": [
         ("adain_slab_teams.cuh", "turn_ * most);\n    cluster_barrier();", "turn_ * most);\n    __syncthreads();")
     ],
+    "slab's rest missing": [("adain_slab_resident.cuh", "pixel_ < grid.rest ? 1 : 0", "pixel_ < grid.rest ? 0 : 0")],
     "slab cluster's halves do not take turns": [("adain_slab_teams.cuh", "turn_ ^= 1;\n", "")],
     "slab cluster ends too early": [
         ("adain_slab_teams.cuh", "finish() const { cluster_barrier(); }", "finish() const {}")
@@ -85,6 +86,10 @@ MUTATIONS = {
     "last block's sum missing": [
         ("adain_cluster.cuh", "rank < cluster_tier_blocks;", "rank + 1 < cluster_tier_blocks;")
     ],
+    "samples' sums read too early": [("adain_warp.cuh", "= totals;\n    __syncthreads();", "= totals;")],
+    "samples' sums overwritten": [("adain_warp.cuh", "__syncthreads();  // the parts", "// the parts"), *SMALL_GRID],
+    "samples of the second round missing": [("adain_warp.cuh", "round < samples; round +=", "round < 1; round +=")],
+    "last sample's sums missing": [("adain_warp.cuh", "n < samples_at_once; n +=", "n + 1 < samples_at_once; n +=")],
     "lanes add up to half a plane": [("adain_warp.cuh", "mask < lanes_;", "mask < lanes_ / 2;")],
     "tile's barrier deleted": [
         ("adain_reading_split_backward.cuh", "        __syncthreads();\n        for (int item", "        for (int item")

@@ -24,13 +24,16 @@ SHAPES = [(1, 1, 1, 1), (2, 3, 4, 4), (3, 1, 5, 7), (2, 33, 3, 5), (1, 31, 9, 15
 
 # Contiguous planes at the edges of the tiers that hold them in registers (csrc/cuda/adain_tiers.cuh): more planes than
 # a block of the warp tier has teams; 4, 8 and 32 lanes; the last plane of the warp tier and the first of the block
-# tier, with 16-byte accesses (even widths) and without; one warp and two; the largest plane of the block tier, and the
-# first and the largest of the cluster tier.
+# tier, with 16-byte accesses (even widths) and without; samples that a block of the warp tier adds up in two rounds,
+# and more than it adds up; one warp and two; the largest plane of the block tier, and the first and the largest of the
+# cluster tier.
 EDGES = [
     (3, 23, 4, 4),
     (1, 11, 4, 8),
     (1, 2, 3, 11),
     (2, 3, 16, 16),
+    (11, 2, 16, 16),
+    (33, 1, 9, 16),
     (1, 2, 1, 257),
     (1, 2, 8, 33),
     (1, 2, 31, 33),

@@ -75,6 +75,8 @@ def _resampling(
 TINY = {
     "adain, instance norm": Workload(adain, ((2, 3, 5, 4),)),
     "adain, one slice": _epilogue_of(2, 3, 5, 7, "contiguous"),
+    "adain, samples in two rounds": _epilogue_of(9, 2, 16, 16, "contiguous"),
+    "adain, more samples than a block adds up": _epilogue_of(33, 1, 9, 16, "contiguous"),
     "adain, several slices": _epilogue_of(1, 2, 64, 65, "contiguous"),
     "adain, one slice, channels_last": _epilogue_of(2, 33, 3, 4, "channels_last"),
     "adain, several slices, channels_last": _epilogue_of(1, 35, 13, 11, "channels_last"),
@@ -89,6 +91,7 @@ TINY = {
     "adain, phases and blur, one band, channels_last": _reading_of(2, 33, 4, 6, "channels_last"),
     "adain, blurred, several bands, channels_last": _reading_of(1, 35, 29, 19, "channels_last", phases=False),
     "adain, slab in a block, channels_last": _epilogue_of(2, 36, 5, 4, "channels_last"),
+    "adain, slab in several warps, channels_last": _epilogue_of(2, 8, 20, 16, "channels_last"),
     "adain, slab in a cluster, channels_last": _epilogue_of(1, 8, 48, 48, "channels_last"),
     "adain, slab in slices, channels_last": _epilogue_of(1, 8, 130, 128, "channels_last"),
     "adain, vectors in slices": _epilogue_of(1, 1, 257, 256, "contiguous"),
