@@ -77,6 +77,8 @@ template <typename A>
 struct Styles {
   Style<A> style[slab_width];
 
+  Styles() = default;
+
   __device__ __forceinline__ Styles(const AdaIN& op, int64_t n, int64_t c) {
     A scale[slab_width], shift[slab_width];
     load(op.scale, n, c, A(1), scale);
@@ -108,13 +110,6 @@ __device__ __forceinline__ PixelGradient<acc_t<T>> gradient_of(const Channels<T>
                                                                const Pack<T, slab_width>& dy, acc_t<T> noise, int i) {
   return {channels.channel[i], styles.style[i], channels.channel[i].t(x[i], noise), channels.pivot[i],
           dy[i]};
-}
-
-// Combines over the threads of a warp with the same channels; its first `lanes` lanes hold the results, of Sums all do.
-template <typename V>
-__device__ __forceinline__ V reduce_pixels_of_warp(V v, int lanes) {
-  for (int mask = lanes; mask < warp_size; mask *= 2) v = combine(v, shuffle_xor(v, mask));
-  return v;
 }
 
 }  // namespace cuda

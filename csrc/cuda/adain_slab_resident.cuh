@@ -59,9 +59,12 @@ class ResidentSlab {
   // around every pixel costs ptxas thirty registers.
   __device__ __forceinline__ bool has(int k) const { return k < count_; }
   __device__ __forceinline__ int pixel(int k) const { return pixel_ + k * step_; }
-  // The noise of all its pixels, 0 where there is none.
-  __device__ __forceinline__ void read_noise(const A* noise, int pixels, A* values) const {
-    numbers_or_zeros<packs>(noise, values, [&](int k) { return pixel(k) < pixels ? pixel(k) : pixels - 1; });
+  // The noise of its next `count` pixels, 0 where there is none.
+  template <int count>
+  __device__ __forceinline__ void read_noise(const A* noise, int pixels, int first, A* values) const {
+    numbers_or_zeros<count>(noise, values, [&](int k) {
+      return pixel(first + k) < pixels ? pixel(first + k) : pixels - 1;
+    });
   }
   __device__ __forceinline__ V read(const AdaIN& op, const void* tensor, int k) const {
     return has(k) ? Channels<T>::read(sample_of(op, tensor, n), first_ + unsigned(k) * hop_) : V{};
@@ -84,6 +87,7 @@ template <typename T, int packs, typename Team>
 __device__ __forceinline__ void slab_resident_forward(const AdaINForward& p, const SlabGrid& grid, Team team) {
   using A = acc_t<T>;
   using V = Pack<T, slab_width>;
+  constexpr int noises = 4;  // at a time, and no styles yet where pixels are many: a second block needs the registers
   const unsigned slabs = unsigned(p.op.n) * grid.slabs.value();
   for (unsigned i_slab = team.first(); i_slab < slabs; i_slab += team.step()) {
     ResidentSlab<T, packs, Team> slab(p.op, grid, team, i_slab);
@@ -91,19 +95,24 @@ __device__ __forceinline__ void slab_resident_forward(const AdaINForward& p, con
     V raw[packs];
 #pragma unroll
     for (int k = 0; k < packs; ++k) raw[k] = slab.read(p.op, p.op.x, k);
-    A noise[packs];
-    slab.read_noise(channels.noise, int(p.op.h * p.op.w), noise);
-    Styles<A> styles(p.op, slab.n, slab.c);
+    Styles<A> styles;
+    if (packs == noises) styles = Styles<A>(p.op, slab.n, slab.c);
     A value[packs][slab_width];  // a - pivot
     Sums<A, slab_width> sum{};
 #pragma unroll
-    for (int k = 0; k < packs; ++k) {
+    for (int first = 0; first < packs; first += noises) {
+      A noise[noises];
+      slab.template read_noise<noises>(channels.noise, int(p.op.h * p.op.w), first, noise);
 #pragma unroll
-      for (int i = 0; i < slab_width; ++i) {
-        value[k][i] = channels.from_pivot(raw[k], noise[k], i);
-        if (slab.has(k)) sum.value[i] += value[k][i];
+      for (int k = first; k < first + noises; ++k) {
+#pragma unroll
+        for (int i = 0; i < slab_width; ++i) {
+          value[k][i] = channels.from_pivot(raw[k], noise[k - first], i);
+          if (slab.has(k)) sum.value[i] += value[k][i];
+        }
       }
     }
+    if (packs != noises) styles = Styles<A>(p.op, slab.n, slab.c);
     sum = team.sum(sum, grid.log_lanes);
 #pragma unroll
     for (int i = 0; i < slab_width; ++i) styles.style[i].mean = sum.value[i] * grid.per_pixel;
@@ -117,6 +126,7 @@ __device__ __forceinline__ void slab_resident_forward(const AdaINForward& p, con
       }
     }
     m2 = team.sum(m2, grid.log_lanes);
+    slab.compute_places_anew();  // kept from above, they would spill
 #pragma unroll
     for (int i = 0; i < slab_width; ++i) {
       styles.style[i].rstd = rstd_of(p, m2.value[i] * grid.per_pixel);
@@ -149,7 +159,7 @@ __device__ __forceinline__ void slab_resident_backward(const AdaINBackward& p, c
     const Channels<T> channels(p.op, slab.n, slab.c);
     const Styles<A> styles(p.op, p.mean, p.rstd, slab.n, slab.c);
     A noise[packs];
-    slab.read_noise(channels.noise, int(p.op.h * p.op.w), noise);
+    slab.template read_noise<packs>(channels.noise, int(p.op.h * p.op.w), 0, noise);
     Sums<A, 2 * slab_width> sums{};  // of dz and dz * normalised
 #pragma unroll
     for (int k = 0; k < packs; ++k) {
@@ -169,7 +179,8 @@ __device__ __forceinline__ void slab_resident_backward(const AdaINBackward& p, c
         write_sums({p.dshift, p.dscale}, slab.plane(p.op) + i, sums.value[2 * i], sums.value[2 * i + 1]);
       sums.value[2 * i] *= grid.per_pixel, sums.value[2 * i + 1] *= grid.per_pixel;
     }
-    slab.read_noise(channels.noise, int(p.op.h * p.op.w), noise);  // again: kept, it would take registers
+    // Again: kept, it would take registers.
+    slab.template read_noise<packs>(channels.noise, int(p.op.h * p.op.w), 0, noise);
     Sums<A, 2 * slab_width> totals{};  // of dt and dt * noise
 #pragma unroll
     for (int k = 0; k < packs; ++k) {

@@ -99,7 +99,7 @@ __device__ __forceinline__ auto slab_reduce(V v, int lanes) {
   SHARED(S, slots, most_warps * slab_channels<T>);
   const int lane = int(threadIdx.x) % warp_size, warp = int(threadIdx.x) / warp_size, columns = lanes * slab_width;
   const int warps = int(blockDim.x) / warp_size;
-  v = reduce_pixels_of_warp(v, lanes);
+  v = warp_reduce(v, lanes);
   if (lane < lanes) {
 #pragma unroll
     for (int i = 0; i < slab_width; ++i) slots[warp * columns + lane * slab_width + i] = of_channel(v, i);

@@ -21,7 +21,7 @@ __device__ __forceinline__ void sum_slab_over_block(Sums<A, k> v, int log_lanes,
   SHARED(A, slots, slab_team_threads / warp_size * most_slab_lanes * k);
   const int lane = int(threadIdx.x) % warp_size, warp = int(threadIdx.x) / warp_size;
   const int warps = int(blockDim.x) / warp_size, lanes = 1 << log_lanes, columns = lanes * k;
-  v = reduce_pixels_of_warp(v, lanes);
+  v = warp_reduce(v, lanes);
   if (lane < lanes) {
 #pragma unroll
     for (int i = 0; i < k; ++i) slots[warp * columns + lane * k + i] = v.value[i];
@@ -51,7 +51,7 @@ class SlabBlockTeam {
 
   template <typename A, int k>
   __device__ __forceinline__ Sums<A, k> sum(Sums<A, k> v, int log_lanes) {
-    if (blockDim.x == warp_size) return reduce_pixels_of_warp(v, 1 << log_lanes);
+    if (blockDim.x == warp_size) return warp_reduce(v, 1 << log_lanes);
     SHARED(A, totals, most_slab_lanes * k);
     sum_slab_over_block(v, log_lanes, totals);
     __syncthreads();
@@ -96,7 +96,7 @@ class SlabClusterTeam {
 #endif
 
 template <typename T, int packs>
-__global__ void __launch_bounds__(slab_team_threads, packs == slab_few_packs ? 2 : 1)
+__global__ void __launch_bounds__(slab_team_threads, 2)
     adain_slab_block(AdaINForward p, SlabGrid grid) {
   slab_resident_forward<T, packs>(p, grid, SlabBlockTeam());
 }
@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(slab_team_threads, packs == slab_few_packs ? 2
 }
 
 template <typename T>
-__global__ void __launch_bounds__(slab_team_threads, 1) adain_slab_cluster(AdaINForward p, SlabGrid grid) {
+__global__ void __launch_bounds__(slab_team_threads, 2) adain_slab_cluster(AdaINForward p, SlabGrid grid) {
 #if defined(STYLEGAN_FAST_CLUSTERS)
   slab_resident_forward<T, slab_packs>(p, grid, SlabClusterTeam());
 #endif

@@ -41,8 +41,9 @@ constexpr AdaINTierRow adain_tiers[] = {
     // 256 threads of 64 values, or in the backward of 64 of x and of dy in 16 bits or 32 in fp32, which is what 255
     // registers hold of them beside the constants of 4 channels.
     {AdaINTier::slab_block, Layout::channels_last, 0, true, true, slab_team_threads * slab_packs * slab_width, any_size},
-    // 8 of these blocks. Measured on an H100 against two passes: at 64x64 61 us for 72 in bf16 and 76 for 93 in fp32, but
-    // at 128x128 in fp32 190 for 162, and in the backward 121 for 103 at 64x64 in bf16.
+    // 8 of these blocks. Measured on an H100 against two passes, with one block a multiprocessor: at 128x128 in fp32 190
+    // us for 162, and in the backward 121 for 103 at 64x64 in bf16; with two, at 64x64 54 for 51 to 60 in bf16 and 75
+    // for 90 to 98 in fp32.
     {AdaINTier::slab_cluster, Layout::channels_last, 90, true, false,
      slab_cluster_blocks * slab_team_threads * slab_packs * slab_width, 64 * 64},
     {AdaINTier::slab_split, Layout::channels_last, 0, true, true, any_size, any_size},
@@ -211,13 +212,15 @@ inline SlabTeams slab_teams(const AdaIN& op, AdaINTier tier, bool backward) {
 }
 
 // Of the slab split tier, from sizes alone as above. A thread of a slice has at least 8 pixels, which makes a block 16
-// or 32 KB. 2048 blocks are several times what the largest devices run at once, so that the last of them leave little
-// idle; beyond that, slices would only be merged again.
+// or 32 KB. Blocks are several times what the largest devices run at once, so that the last of them leave little idle;
+// beyond that, slices would only be merged again. In 16 bits what a block begins and ends with counts for more, and so
+// they are fewer: measured on an H100, with 512 for 2048, forward 90 us for 105 at 128x128 and 160 for 175 at 256x256,
+// backward 141 for 160 and 257 for 280; in fp32 forward 337 for 309 at 256x256.
 inline AdaINGrid slab_grid_of(const AdaIN& op) {
   const int lanes = slab_lanes(op, slab_bytes);
   const int64_t pixels = op.h * op.w, slabs = ceil_div(op.c, lanes * slab_width), groups = op.n * slabs;
-  const int64_t smallest_slice = 8 * slab_threads / lanes;
-  const int64_t splits = std::max<int64_t>(1, std::min(ceil_div(2048, groups), pixels / smallest_slice));
+  const int64_t smallest_slice = 8 * slab_threads / lanes, blocks = op.dtype == DType::f32 ? 2048 : 512;
+  const int64_t splits = std::max<int64_t>(1, std::min(ceil_div(blocks, groups), pixels / smallest_slice));
   return {slabs, splits, ceil_div(pixels, splits), 1.0 / double(pixels)};
 }
 
@@ -229,7 +232,7 @@ inline LaunchShape slab_shape_of(const AdaIN& op, const AdaINGrid& grid) {
 inline AdaINGrid vector_grid_of(const AdaIN& op) {
   const int64_t pixels = op.h * op.w, packs = pixels * (op.dtype == DType::f32 ? 4 : 2) / 16;
   const int64_t smallest_slice = 8 * vector_split_threads;
-  const int64_t splits = std::max<int64_t>(1, std::min(ceil_div(2048, op.n * op.c), packs / smallest_slice));
+  const int64_t splits = std::max<int64_t>(1, std::min(ceil_div(4096, op.n * op.c), packs / smallest_slice));
   return {op.c, splits, ceil_div(packs, splits), 1.0 / double(pixels)};
 }
 
@@ -250,7 +253,8 @@ inline int64_t splits_of(const AdaIN& op, AdaINTier tier) {
 }
 
 inline LaunchShape merge_shape(int64_t planes, int64_t splits) {
-  return shape_for(int(std::min<int64_t>(warps_for(std::max<int64_t>(splits, 1)), merge_threads)), planes);
+  const int64_t wanted = warps_for(merge_planes * std::max<int64_t>(splits, 1));
+  return shape_for(int(std::min<int64_t>(wanted, merge_threads)), ceil_div(planes, merge_planes));
 }
 
 inline LaunchShape one_thread_each(int64_t items, int64_t rows = 1) {

@@ -51,11 +51,12 @@ __device__ __forceinline__ Moments<A> shuffle_xor(const Moments<A>& v, int mask)
           __shfl_xor_sync(full_warp, v.m2, mask)};
 }
 
-// Lane 0 holds the combination of the warp; where combine(a, b) is combine(b, a) to the bit, as of Sums, every lane.
+// Of the lanes with the same number modulo `columns`, a power of two: the first of them holds their combination; where
+// combine(a, b) is combine(b, a) to the bit, as of Sums, each of them does.
 template <typename V>
-__device__ __forceinline__ V warp_reduce(V v) {
+__device__ __forceinline__ V warp_reduce(V v, int columns = 1) {
 #pragma unroll
-  for (int mask = 1; mask < warp_size; mask *= 2) v = combine(v, shuffle_xor(v, mask));
+  for (int mask = columns; mask < warp_size; mask *= 2) v = combine(v, shuffle_xor(v, mask));
   return v;
 }
 

@@ -23,13 +23,7 @@ MUTATIONS = {
     # Missed only by a block that reduces again.
     "second barrier deleted": [("reduce.cuh", "__syncthreads();  // the slots", "// the slots"), *SMALL_GRID],
     "last warp's partial missing": [("reduce.cuh", "w < warps;", "w < warps - 1;")],
-    "last slice's partial missing": [
-        (
-            "adain_merge.cuh",
-            "split < splits; split += blockDim.x) {\n      const",
-            "split < splits - 1; split += blockDim.x) {\n      const",
-        )
-    ],
+    "last slice's partial missing": [("adain_merge.cuh", "split < splits; split +=", "split < splits - 1; split +=")],
     "slab's barrier deleted": [
         ("adain_slab_split.cuh", "of_channel(v, i);\n  }\n  __syncthreads();", "of_channel(v, i);\n  }")
     ],
@@ -37,6 +31,10 @@ MUTATIONS = {
     "slab's second barrier deleted": [
         ("adain_slab_split.cuh", "__syncthreads();  // the slots", "// the slots"),
         *SMALL_GRID,
+    ],
+    "merged slots overwritten": [("adain_merge.cuh", "__syncthreads();  // the slots", "// the slots"), *SMALL_GRID],
+    "last warp's slices missing": [
+        ("adain_merge.cuh", "warp_size * merge_planes; slot", "warp_size * merge_planes - 8; slot")
     ],
     "slab's last pixels missing": [
         ("adain_slab_split.cuh", "(pixels - mine + step() - 1) / step()", "(pixels - mine) / step()")
