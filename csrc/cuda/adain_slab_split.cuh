@@ -131,38 +131,72 @@ __device__ __forceinline__ void read_pixels(const void* p, int64_t hop_bytes, in
     }
   }
 }
-template <int batch, typename T>
-__device__ __forceinline__ void read_noise(const Channels<T>& channels, int64_t pixel, int step, int left,
-                                           acc_t<T>* noise) {
-  if (channels.noise) {
-    read_pixels<batch>(channels.noise + pixel, step * int(sizeof(*noise)), left, noise);
+// The same of the noise; null: zeros.
+template <int batch, typename A>
+__device__ __forceinline__ void read_noise(const A* noise, int step, int left, A* values) {
+  if (noise) {
+    read_pixels<batch>(noise, step * int(sizeof(A)), left, values);
   } else {
 #pragma unroll
-    for (int k = 0; k < batch; ++k) noise[k] = 0;
+    for (int k = 0; k < batch; ++k) values[k] = A(0);
   }
 }
+
+// A thread's next pixels of x and their noise, ordered while it works on the ones before.
+template <typename T>
+class PixelsAhead {
+ public:
+  static constexpr int batch = slab_batch<T>;
+  Pack<T, slab_width> raw[batch];
+  acc_t<T> noise[batch];
+
+  template <typename Place>
+  __device__ __forceinline__ PixelsAhead(const AdaIN& op, const Place& place)
+      : left_(place.count()), step_(place.step()), hop_(place.step() * op.c),
+        x_(static_cast<const T*>(op.x) + (place.n() * op.h * op.w + place.first()) * op.c + place.c()),
+        noise_(noise_of<acc_t<T>>(op, place.n())) {
+    if (noise_) noise_ += place.first();
+    order();
+  }
+  // The number of those in `raw` and `noise` and of all later ones.
+  __device__ __forceinline__ int left() const { return left_; }
+  __device__ __forceinline__ void next() {
+    left_ -= batch;
+    x_ += batch * hop_;
+    if (noise_) noise_ += batch * step_;
+    if (left_ > 0) order();
+  }
+
+ private:
+  int left_, step_;
+  int64_t hop_;
+  const T* x_;
+  const acc_t<T>* noise_;
+
+  __device__ __forceinline__ void order() {
+    read_pixels<batch>(x_, hop_ * int(sizeof(T)), left_, raw);
+    read_noise<batch>(noise_, step_, left_, noise);
+  }
+};
 
 // Moments of this thread's pixels, relative to the pivot, batch by batch.
 template <typename T>
 __device__ __forceinline__ ChannelMoments<acc_t<T>> moments_of(const AdaIN& op, const SlabPlace<false>& place) {
   using A = acc_t<T>;
+  PixelsAhead<T> ahead(op, place);
   const Channels<T> channels(op, place.n(), place.c());
-  const int step = place.step();
-  const int64_t hop = step * op.c;
-  int64_t pixel = place.first(), at = channels.base + pixel * op.c;
   constexpr int batch = slab_batch<T>;
   ChannelMoments<A> total{};
-  for (int left = place.count(); left > 0; left -= batch, pixel += batch * step, at += batch * hop) {
-    Pack<T, slab_width> raw[batch];
-    A noise[batch], value[batch][slab_width];
-    read_pixels<batch>(static_cast<const T*>(op.x) + at, hop * int(sizeof(T)), left, raw);
-    read_noise<batch>(channels, pixel, step, left, noise);
+  while (ahead.left() > 0) {
+    const PixelsAhead<T> now = ahead;
+    ahead.next();
+    A value[batch][slab_width];
 #pragma unroll
     for (int k = 0; k < batch; ++k) {
 #pragma unroll
-      for (int i = 0; i < slab_width; ++i) value[k][i] = channels.from_pivot(raw[k], noise[k], i);
+      for (int i = 0; i < slab_width; ++i) value[k][i] = channels.from_pivot(now.raw[k], now.noise[k], i);
     }
-    merge_batch(total, value, left);
+    merge_batch(total, value, now.left());
   }
   return total;
 }
@@ -188,28 +222,28 @@ __global__ void __launch_bounds__(slab_threads, slab_blocks)
   using A = acc_t<T>;
   for (SlabPlace<true> place(p.op, grid, lanes); place.inside(); place.next()) {
     if (!place.count()) continue;
+    PixelsAhead<T> ahead(p.op, place);
     const Channels<T> channels(p.op, place.n(), place.c());
     const Styles<A> styles(p.op, p.mean, p.rstd, place.n(), place.c());
     constexpr int batch = slab_batch<T>;
-    const int step = place.step();
-    const int64_t hop = step * p.op.c;
-    int64_t pixel = place.first(), at = channels.base + pixel * p.op.c;
-    for (int left = place.count(); left > 0; left -= batch, pixel += batch * step, at += batch * hop) {
-      Pack<T, slab_width> raw[batch];
-      A noise[batch];
-      read_pixels<batch>(static_cast<const T*>(p.op.x) + at, hop * int(sizeof(T)), left, raw);
-      read_noise<batch>(channels, pixel, step, left, noise);
-      T* to = static_cast<T*>(p.y) + at;
+    const int64_t hop = place.step() * p.op.c;
+    T* y = static_cast<T*>(p.y) + channels.base + place.first() * p.op.c;
+    while (ahead.left() > 0) {
+      const PixelsAhead<T> now = ahead;
+      ahead.next();
+      T* to = y;
       only_the_address(to);
+      y += batch * hop;
 #pragma unroll
       for (int k = 0; k < batch; ++k, to += hop) {
-        A y[slab_width];
+        A z[slab_width];
 #pragma unroll
         for (int i = 0; i < slab_width; ++i) {
           const Style<A>& style = styles.style[i];
-          y[i] = channels.channel[i].output(style.z(style.normalised(channels.from_pivot(raw[k], noise[k], i))));
+          const A a = channels.from_pivot(now.raw[k], now.noise[k], i);
+          z[i] = channels.channel[i].output(style.z(style.normalised(a)));
         }
-        if (k < left) *reinterpret_cast<Pack<T, slab_width>*>(to) = Pack<T, slab_width>::of(y);
+        if (k < now.left()) *reinterpret_cast<Pack<T, slab_width>*>(to) = Pack<T, slab_width>::of(z);
       }
     }
   }

@@ -21,7 +21,7 @@ __device__ __forceinline__ void for_slab_pixels(const AdaINBackward& p, const Ch
     acc_t<T> noise[batch];
     read_pixels<batch>(static_cast<const T*>(p.op.x) + at, hop * int(sizeof(T)), left, x);
     read_pixels<batch>(static_cast<const T*>(p.dy) + at, hop * int(sizeof(T)), left, dy);
-    read_noise<batch>(channels, pixel, step, left, noise);
+    read_noise<batch>(channels.noise ? channels.noise + pixel : nullptr, step, left, noise);
 #pragma unroll
     for (int k = 0; k < batch; ++k)
       if (k < left) f(at + k * hop, x[k], dy[k], noise[k]);

@@ -41,9 +41,9 @@ constexpr AdaINTierRow adain_tiers[] = {
     // 256 threads of 64 values, or in the backward of 64 of x and of dy in 16 bits or 32 in fp32, which is what 255
     // registers hold of them beside the constants of 4 channels.
     {AdaINTier::slab_block, Layout::channels_last, 0, true, true, slab_team_threads * slab_packs * slab_width, any_size},
-    // 8 of these blocks. Measured on an H100 against two passes, with one block a multiprocessor: at 128x128 in fp32 190
-    // us for 162, and in the backward 121 for 103 at 64x64 in bf16; with two, at 64x64 54 for 51 to 60 in bf16 and 75
-    // for 90 to 98 in fp32.
+    // 8 of these blocks. Measured on an H100 against two passes: with one block a multiprocessor at 128x128 in fp32 190
+    // us for 162, and in the backward 121 for 103 at 64x64 in bf16; with two at 64x64 54 for 51 to 60 in bf16 and 75 for
+    // 90 to 98 in fp32.
     {AdaINTier::slab_cluster, Layout::channels_last, 90, true, false,
      slab_cluster_blocks * slab_team_threads * slab_packs * slab_width, 64 * 64},
     {AdaINTier::slab_split, Layout::channels_last, 0, true, true, any_size, any_size},
