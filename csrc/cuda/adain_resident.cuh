@@ -39,6 +39,19 @@ constexpr int64_t most_resident_planes = int64_t(1) << 31;
 // read before it ptxas moved those behind it that no question was asked of, whether their pointer is null.
 constexpr unsigned no_plane = 0xffffffffu;
 
+// Whether that is worth its registers: single pixels have none to spare.
+template <int width>
+constexpr bool waits_once = width > 1;
+// Whether the noise is ordered before the pivot is waited for in the backward, too. Where packs are read through phases and
+// blur ptxas spills a register for sm_90 if it is, and for sm_75 if it is not.
+#if defined(STYLEGAN_FAST_CLUSTERS)
+template <typename Way, int width>
+constexpr bool noise_first = waits_once<width> && Way::ahead;
+#else
+template <typename Way, int width>
+constexpr bool noise_first = waits_once<width>;
+#endif
+
 // What the host knows of the planes: how to find a plane's sample and channel, and 1 / M.
 struct PlaneGrid {
   Divisor channels;
@@ -81,7 +94,10 @@ template <int width, int chunks, typename A, typename Team>
 class NoiseAhead {
  public:
   __device__ __forceinline__ NoiseAhead(const Team& team, const A* noise, int pixels)
-      : team_(team), noise_(noise), pixels_(pixels) {
+      : team_(team), noise_(noise), pixels_(pixels) {}
+
+  // Orders the first pack's, or those of both.
+  __device__ __forceinline__ void begin() {
     order(0);
     if (chunks == 2) order(1);
   }
@@ -156,12 +172,16 @@ __device__ __forceinline__ void resident_forward(const AdaINForward& p, const Pl
 #pragma unroll
     for (int k = 0; k < ahead; ++k) read(k);
     NoiseAhead<width, chunks, A, Team> noise_ahead(team, noise, pixels);
+    if (waits_once<width>) noise_ahead.begin();
     Channel<A> channel(p.op, c);
     Style<A> style(p.op, A(0), A(0), n, c);
     A firsts[2] = {p.op.x ? source.first() : A(0), number_or_zero<A>(noise, 0)};  // of x and of the noise
-    stays_here(firsts), compute_anew(channel), compute_anew(style);
-    if (plane == no_plane) break;  // never
+    if (waits_once<width>) {
+      stays_here(firsts), compute_anew(channel), compute_anew(style);
+      if (plane == no_plane) break;  // never
+    }
     const A pivot = channel.activation(channel.t(firsts[0], firsts[1]));
+    if (!waits_once<width>) noise_ahead.begin();
     A value[chunks][width];  // a - pivot
     Sums<A, 1> sum{{A(0)}};
     for_packs<width, chunks>(team, pixels, [&](int k, int pixel) {
@@ -219,13 +239,17 @@ __device__ __forceinline__ Sums<acc_t<T>, 2> backward_of_plane(const AdaINBackwa
 #pragma unroll
   for (int k = 0; k < ahead; ++k) read(k);
   NoiseAhead<width, chunks, A, Team> noise_ahead(team, noise, pixels);
+  if (noise_first<Way, width>) noise_ahead.begin();
   Channel<A> channel(p.op, c);
   Style<A> style(p.op, p.mean, p.rstd, n, c);
   A firsts[2] = {p.op.x ? source.first() : A(0), number_or_zero<A>(noise, 0)};  // of x and of the noise
-  stays_here(firsts), compute_anew(channel), compute_anew(style);
   Sums<A, 2> totals{{A(0), A(0)}};
-  if (plane == no_plane) return totals;  // never
+  if (waits_once<width>) {
+    stays_here(firsts), compute_anew(channel), compute_anew(style);
+    if (plane == no_plane) return totals;  // never
+  }
   const A pivot = channel.activation(channel.t(firsts[0], firsts[1]));
+  if (!noise_first<Way, width>) noise_ahead.begin();
   A normalised[chunks][width], dz[chunks][width];
   unsigned negative = 0;
   Sums<A, 2> sums{{A(0), A(0)}};  // of dz and dz * normalised

@@ -47,10 +47,7 @@ MUTATIONS = {
         ("adain_slab_teams.cuh", "v.value[i];\n  }\n  __syncthreads();", "v.value[i];\n  }")
     ],
     "slab team's totals read too early": [
-        ("adain_slab_teams.cuh", "(v, lanes, totals);\n    __syncthreads();", "(v, lanes, totals);")
-    ],
-    "slab team's last pixels missing": [
-        ("adain_slab_resident.cuh", "(pixels - pixel_ + step_ - 1) / step_", "(pixels - pixel_) / step_")
+        ("adain_slab_teams.cuh", "(v, log_lanes, totals);\n    __syncthreads();", "(v, log_lanes, totals);")
     ],
     "slab cluster's barrier deleted": [
         ("adain_slab_teams.cuh", "turn_ * most);\n    cluster_barrier();", "turn_ * most);\n    __syncthreads();")
@@ -119,9 +116,9 @@ MUTATIONS = {
     "pixel right of a pack left out": [
         ("adain_reading_resident_backward.cuh", "? dt_.read(first + width / 4)[0]", "? 0.0f")
     ],
-    "slab's neighbour past the row": [("adain_reading_slab.cuh", "has_right_ ? row.right[k] : A(0)", "row.right[k]")],
+    "slab's neighbour past the row": [("adain_reading_slab.cuh", "kept_if(has_right_, row.right);", "row.right;")],
     "slab's row past the image": [
-        ("adain_reading_slab.cuh", "sums[k] = inside ? sum : A(0);", "sums[k] = inside || i > 0 ? sum : A(0);")
+        ("adain_reading_slab.cuh", "const bool inside = reader.inside(i);", "const bool inside = i >= 0;")
     ],
     "slab's rows of another part": [
         ("adain_reading_slab.cuh", "+ part()) * grid_.rows;", "+ part()) * grid_.rows + part();")
