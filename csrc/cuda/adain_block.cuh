@@ -1,7 +1,7 @@
 // adain, the block tier: planes of up to 16384 pixels (32x32 to 128x128), each held by one block.
 #pragma once
 
-#include "adain_resident.cuh"
+#include "adain_resident_backward.cuh"
 
 namespace stylegan_fast {
 namespace cuda {

@@ -2,7 +2,7 @@
 // barrier, no shared memory.
 #pragma once
 
-#include "adain_resident.cuh"
+#include "adain_resident_backward.cuh"
 
 namespace stylegan_fast {
 namespace cuda {
