@@ -10,7 +10,7 @@ import click
 from stylegan_fast.command import run
 from stylegan_fast.errors import UserError
 from stylegan_fast.generate import output_folder
-from stylegan_fast.options import Number, trunc_option
+from stylegan_fast.options import Number, outdir_option, trunc_option
 from stylegan_fast.seeds import parse_ranges
 
 
@@ -35,7 +35,7 @@ from stylegan_fast.seeds import parse_ranges
 @click.option(
     "--class", "class_index", type=int, metavar="K", help="Class of a conditional network. [default: by seed]"
 )
-@click.option("--outdir", required=True, metavar="DIR", help="Where the sheet is written.")
+@outdir_option(required=True, help="Where the sheet is written.")
 @click.option("--cache-dir", metavar="DIR", help="Where the faces' classifier is kept. [default: your cache folder]")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images drawn at a time.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)

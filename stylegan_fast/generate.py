@@ -8,14 +8,14 @@ import click
 
 from stylegan_fast.command import run
 from stylegan_fast.errors import UserError
-from stylegan_fast.options import trunc_option
+from stylegan_fast.options import outdir_option, trunc_option
 from stylegan_fast.seeds import parse_ranges
 
 
 @click.command()
 @click.option("--network", required=True, metavar="RUN|FILE", help="A run's folder (its newest network) or a file.")
 @click.option("--seeds", required=True, metavar="LIST", help="Which images, like 0-15 or 0,3,5-9.")
-@click.option("--outdir", required=True, metavar="DIR", help="Where seedNNNN.png are written.")
+@outdir_option(required=True, help="Where seedNNNN.png are written.")
 @trunc_option
 @click.option("--trunc-cutoff", type=click.IntRange(min=0), default=8, show_default=True, help="In the first N layers.")
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import click
@@ -20,6 +21,17 @@ class Number(click.FloatRange):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
 
+
+class _FolderName(click.ParamType):
+    """An empty one, as a shell's unset variable leaves it, would be the current folder."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value) or self.fail("expected the name of a folder, got an empty one.", param, ctx)
+
+
+outdir_option = functools.partial(click.option, "--outdir", metavar="DIR", type=_FolderName())
 
 trunc_option = click.option(
     "--trunc", type=Number(), default=0.7, show_default=True, help="Truncation psi: 1 varied, 0 the mean image."

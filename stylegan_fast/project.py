@@ -9,6 +9,7 @@ import click
 from stylegan_fast.command import run
 from stylegan_fast.errors import UserError
 from stylegan_fast.generate import output_folder
+from stylegan_fast.options import outdir_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ _SHOWN = 6  # pictures of the way on the sheet
 @click.command()
 @click.option("--network", required=True, metavar="RUN|FILE", help="A run's folder (its newest network) or a file.")
 @click.option("--target", required=True, metavar="IMAGE", help="The picture; cut to the square in its middle.")
-@click.option("--outdir", required=True, metavar="DIR", help="Where projection.* and its pictures are written.")
+@outdir_option(required=True, help="Where projection.* and its pictures are written.")
 @click.option(
     "--space", type=click.Choice(["w", "w+"]), default="w", show_default=True, help="One w for all layers, or one each."
 )

@@ -7,7 +7,7 @@ import click
 from stylegan_fast.command import run
 from stylegan_fast.errors import UserError
 from stylegan_fast.generate import output_folder
-from stylegan_fast.options import trunc_option
+from stylegan_fast.options import outdir_option, trunc_option
 from stylegan_fast.seeds import parse_ranges
 
 MOST_PIXELS = 2**28  # of a sheet, which is held in memory
@@ -25,7 +25,7 @@ MOST_PIXELS = 2**28  # of a sheet, which is held in memory
     help="What the column's image gives: coarse (4x4 and 8x8), middle (16x16 and 32x32), fine (above), or layers "
     "like 0-3.",
 )
-@click.option("--outdir", required=True, metavar="DIR", help="Where the sheet is written.")
+@outdir_option(required=True, help="Where the sheet is written.")
 @trunc_option
 @click.option(
     "--class", "class_index", type=int, metavar="K", help="Class of a conditional network. [default: by seed]"

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from stylegan_fast.command import run
-from stylegan_fast.options import Number
+from stylegan_fast.options import Number, outdir_option
 
 # Spelled out here, so that --help and typing errors are answered without waiting for torch.
 CONFIGS = ("a", "b", "c", "d", "e", "f")
@@ -18,7 +18,7 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 
 @click.command()
 @click.option("--data", metavar="PATH", help="Folder or ZIP of images. Left out: the built-in cartoon faces.")
-@click.option("--outdir", metavar="DIR", default="runs", show_default=True, help="Where the run's folder is made.")
+@outdir_option(default="runs", show_default=True, help="Where the run's folder is made.")
 @click.option(
     "--resolution", metavar="R", type=int, help="Image size, a power of two from 8 to 1024. [default: the data's own]"
 )

@@ -89,6 +89,12 @@ def test_an_outdir_that_cannot_be_written_is_named(tmp_path: Path, capsys: Captu
         expect_one_line(capsys, "--outdir", str(outdir))
 
 
+@pytest.mark.parametrize("command", ["train", "generate", "edit", "project", "style_mixing"])
+def test_an_empty_outdir_is_not_the_current_folder(command: str, capsys: Capture) -> None:
+    assert call(command, ["--outdir", ""]) == 2
+    expect_one_line(capsys, "--outdir", "empty")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 @pytest.mark.parametrize("command", ["train --outdir {0}/o", "generate --network {0}/n --seeds 0 --outdir {0}/o"])
 def test_cuda_where_there_is_none_is_told(command: str, tmp_path: Path, capsys: Capture) -> None:

@@ -22,13 +22,15 @@ def run(device: torch.device, part: int = 0, parts: int = 1) -> int:
     finite."""
     cases = 0
     for name, work in list(TINY.items())[part::parts]:
+        # The second derivatives of adain are PyTorch's own kernels, dozens of them, and none of ours.
+        second = not name.startswith("adain")
         for dtype in DTYPES:
             for offset in (0, 1):
                 tensors = arguments(work, device, dtype)
                 if offset:  # the first element is not at a 16-byte boundary
                     storage = torch.zeros(tensors[0].numel() + 1, dtype=dtype).to(device)[1:]
                     tensors[0] = storage.as_strided(tensors[0].shape, tensors[0].stride(), 1).copy_(tensors[0])
-                for result in results(work, tensors):
+                for result in results(work, tensors, second):
                     if not result.cpu().isfinite().all():
                         raise ArithmeticError(f"{name}, {dtype}: a result is not finite")
                 cases += 1

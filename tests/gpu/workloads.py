@@ -148,16 +148,18 @@ def arguments(work: Workload, device: torch.device, dtype: torch.dtype = torch.f
     return [laid_out(x.to(dtype), work.layout).to(device), *(t.to(parameters).to(device) for t in rest)]
 
 
-def results(work: Workload, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """y, the gradients of all arguments, once with nothing to follow, and the gradients of those gradients."""
+def results(work: Workload, tensors: Sequence[Tensor], second: bool = True) -> list[Tensor]:
+    """y, the gradients of all arguments, and with `second` those once more as something to differentiate, and the
+    gradients of those gradients."""
     leaves = [t.detach().requires_grad_() for t in tensors]  # the same memory
     y = work.call(*leaves)
-    found = [y.detach(), *torch.autograd.grad(y, leaves, y.detach(), retain_graph=True)]
+    found = [y.detach(), *torch.autograd.grad(y, leaves, y.detach(), retain_graph=second)]
+    if not second:
+        return found
     first = torch.autograd.grad(y, leaves, y.detach(), create_graph=True)
     found += [g.detach() for g in first]
     differentiable = [g for g in first if g.requires_grad]
     if differentiable:
         ones = [torch.ones_like(g) for g in differentiable]
-        second = torch.autograd.grad(differentiable, leaves, ones, allow_unused=True)
-        found += [g for g in second if g is not None]
+        found += [g for g in torch.autograd.grad(differentiable, leaves, ones, allow_unused=True) if g is not None]
     return found

@@ -13,6 +13,7 @@ import torch
 
 from stylegan_fast.ops import use_backend
 from tests.gpu import sanitized
+from tests.gpu.workloads import TINY, arguments, results
 from tests.ops.cases import Spy
 from tests.ops.conftest import spy
 
@@ -206,6 +207,19 @@ def test_jobs_run_side_by_side_and_parts_cover_every_case_once(
     assert sorted(step["name"] for step in steps) == ["memcheck-1-of-2", "memcheck-2-of-2"]
 
 
+def test_kernels_of_other_libraries_are_checked_by_initcheck_alone(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_step(name: str, command: list[str], *rest: object, **environment: str) -> dict:
+        return {"name": name, "command": command}
+
+    monkeypatch.setattr(tool, "run_step", run_step)
+    for name in tool.SANITIZERS:
+        command = tool.run_named(name, tool.argparse.Namespace(parts=1, jobs=1))["command"]
+        assert command[1:3] == ["--tool", name]
+        assert ("kns=stylegan_fast" in command) == (name != "initcheck")
+
+
 def test_without_a_device_it_says_so_in_one_line_and_returns_two(
     tool: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,3 +250,14 @@ def test_what_is_sanitized_calls_every_kernel(spy: Spy) -> None:
         assert sum(sanitized.run(device, part, 3) for part in range(3)) == cases
     everything = {"adain_forward", "adain_backward", "bias_act_forward", "bias_act_backward", "bias_act_second"}
     assert set(spy.ran) == everything | {"philox_normal", "upfirdn2d"}
+
+
+def test_an_adain_that_is_sanitized_runs_no_kernel_of_another_library() -> None:
+    """What PyTorch does around it are allocations, views and copies, for which a device has no kernels of PyTorch's."""
+    work = TINY["adain, slab in a block, channels_last"]
+    with use_backend("cpu"):
+        tensors = arguments(work, torch.device("cpu"))
+        with torch.profiler.profile() as profile:
+            results(work, tensors, second=False)
+    ran = {event.key for event in profile.key_averages() if event.key.startswith("aten::")}
+    assert ran and ran <= {"aten::" + name for name in ("detach", "empty", "empty_like", "empty_strided", "new_empty")}
