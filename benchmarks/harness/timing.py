@@ -18,8 +18,8 @@ import torch
 from harness.work import Work
 
 BLOCK_SECONDS = 0.02  # long against the resolution of any clock, short against the moods of a shared machine
-# Results of the first pass over the inputs are fresh memory, those of the second mostly, too: nothing has been freed. At
-# 16x16 on a CPU with a cache of 300 MB they took four times as long as the calls after them.
+# Results of the first pass over the inputs are fresh memory, mostly those of the second, too: nothing has been freed.
+# At 16x16 on a CPU with a cache of 300 MB they took four times as long as the calls after them.
 WARM_UP_PASSES = 3
 WARM_UP_SECONDS = 3.0
 
