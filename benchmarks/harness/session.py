@@ -142,7 +142,7 @@ def _fits(x_shape: tuple[int, ...], y_shape: tuple[int, ...], session: Session, 
         return True
     itemsize = session.setting.torch_dtype.itemsize
     x_bytes, y_bytes = bytes_of(x_shape, itemsize), bytes_of(y_shape, itemsize)
-    sets = sets_beyond(cache, min(x_bytes, y_bytes))
+    sets = sets_beyond(cache, x_bytes + y_bytes)
     # Inputs and output gradients once, results for each provider and copy, and what the hungriest call needs.
     rotating = sets * (x_bytes + y_bytes) * (1 + len(session.providers) + len(COPIES))
     return rotating + WORKING_TENSORS * max(x_bytes, y_bytes) * 4 // itemsize < 0.8 * free

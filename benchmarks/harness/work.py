@@ -18,7 +18,8 @@ SETS = (2, 2048)
 
 @dataclass(frozen=True)
 class Inputs:
-    """The arguments of `count` calls, each with memory of its own, together more than twice the last-level cache.
+    """The arguments of `count` calls, each with memory of its own: until a call comes round again, those between have
+    read and written more than twice the last-level cache.
 
     differentiated: positions in the arguments. dy: the output gradients, empty for the forward direction.
     """
@@ -46,7 +47,7 @@ def draw_inputs(case: Case, resolution: int, setting: Setting, cache: int) -> In
     of_parameters = case.parameter_dtype or setting.torch_dtype
     dtypes = [setting.torch_dtype] + [of_parameters] * (len(described) - 1)
     differentiated = [position for position, (_, wanted) in enumerate(described) if wanted]
-    count = sets_beyond(cache, min(bytes_of(shape, setting.torch_dtype.itemsize) for shape in (x_shape, y_shape)))
+    count = sets_beyond(cache, sum(bytes_of(shape, setting.torch_dtype.itemsize) for shape in (x_shape, y_shape)))
     arguments = []
     for _ in range(count):
         tensors = [draw(shape, dtype) for (shape, _), dtype in zip(described, dtypes, strict=True)]
