@@ -47,24 +47,22 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 @click.option("--mirror", is_flag=True, default=None, help="Flip half of the images left to right.")
 @click.option("--cond", is_flag=True, default=None, help="Train on the data's labels as classes.")
 @click.option("--lr", type=Number(0, min_open=True), help="Learning rate. [default: by resolution, 0.001 up]")
-@click.option("--g-lr", type=Number(0, min_open=True), help="The generator's. [default: --lr; wgan 0.00005]")
+@click.option("--g-lr", type=Number(0, min_open=True), help="The generator's. [default: --lr]")
 @click.option(
     "--objective",
     type=click.Choice(OBJECTIVE_NAMES),
     help="The game's loss. [default: nonsaturating; config a: wgan-gp]",
 )
-@click.option("--gamma", type=Number(min=0), help="Weight of the R1 penalty. [default: 10; WGAN: 0]")
+@click.option("--gamma", type=Number(min=0), help="Weight of the R1 penalty. [default: 10; wgan-gp: 0]")
 @click.option("--r2-gamma", type=Number(min=0), help="Weight of the R2 penalty, R1's on fakes. [default: 0]")
 @click.option("--r1-every", type=click.IntRange(min=1), help="R1 and R2 on every so many steps only. [default: 1]")
 @click.option("--gp", type=Number(min=0), help="Weight of the gradient penalty. [default: wgan-gp 10, else 0]")
 @click.option(
     "--clip",
     type=Number(0, min_open=True),
-    help="Limit of D's stored weights. [default: wgan 0.15, else none]",
+    help="Limit of D's stored weights. [default: wgan 1, else none]",
 )
-@click.option(
-    "--n-critic", type=click.IntRange(min=1), help="Discriminator steps per generator step. [default: wgan 2, else 1]"
-)
+@click.option("--n-critic", type=click.IntRange(min=1), help="Discriminator steps per generator step. [default: 1]")
 @click.option(
     "--ema-kimg",
     type=Number(min=0),

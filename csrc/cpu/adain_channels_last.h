@@ -7,34 +7,65 @@
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
-template <bool whole, class T>
-void add_block(Chunk<T> k, int64_t start, int64_t count, LaneMoments<Acc<T>>& moments) {
+// Chunks that are walked together where they are whole. Two of 16 bits are a line of the cache: one by one they meet it
+// twice, and with strides of powers of two it is gone in between.
+template <class T>
+constexpr int64_t chunks_together = lane_count<Acc<T>> * static_cast<int64_t>(sizeof(T)) == 32 ? 2 : 1;
+
+// Copies, which no result overwrites, of so many chunks.
+template <int64_t count, class T>
+struct SomeChunks {
+  Chunk<T> k[count];
+
+  INLINED explicit SomeChunks(const Chunk<T>* from) {
+    for (int64_t i = 0; i < count; ++i) k[i] = from[i];
+  }
+};
+
+template <int64_t together, bool whole, class T>
+void add_block(const Chunk<T>* chunks, int64_t start, int64_t count, LaneMoments<Acc<T>>* moments) {
   using V = Lanes<Acc<T>>;
-  V d[block_pixels], sum = {};
+  const SomeChunks<together, T> some(chunks);
+  V d[together][block_pixels], sum[together] = {};
   for (int64_t p = 0; p < count; ++p) {
-    ask_for(k.x + (start + p) * k.stride + k.ahead);
-    sum += d[p] = k.template from_pivot<whole>(start + p);
+    ask_for(some.k[0].x + (start + p) * some.k[0].stride + some.k[0].ahead);
+#pragma GCC unroll 2
+    for (int64_t i = 0; i < together; ++i) sum[i] += d[i][p] = some.k[i].template from_pivot<whole>(start + p);
   }
-  const V mean = sum / static_cast<Acc<T>>(count);
-  moments.add_block(d, count, mean);
+  for (int64_t i = 0; i < together; ++i) {
+    const V mean = sum[i] / static_cast<Acc<T>>(count);
+    moments[i].add_block(d[i], count, mean);
+  }
 }
 
-template <bool whole, class T>
-void write_block(Chunk<T> k, int64_t start, int64_t count, int64_t ahead, T* y) {
+template <int64_t together, bool whole, bool activated, class T>
+void write_block(const Chunk<T>* chunks, int64_t start, int64_t count, int64_t ahead, T* y) {
+  const SomeChunks<together, T> some(chunks);
   for (int64_t p = start; p < start + count; ++p) {
-    ask_for(k.x + p * k.stride + ahead);
-    ask_to_write(y + p * k.stride + ahead);
-    put<Acc<T>>(k.template output<whole>(p), whole ? k.lanes : k.width, y + p * k.stride);
+    ask_for(some.k[0].x + p * some.k[0].stride + ahead);
+    ask_to_write(y + p * some.k[0].stride + ahead);
+#pragma GCC unroll 2
+    for (int64_t i = 0; i < together; ++i) {
+      const Chunk<T>& k = some.k[i];
+      const auto out = k.template output_of<activated>(k.template from_pivot<whole>(p));
+      put<Acc<T>>(out, whole ? k.lanes : k.width, y + i * k.lanes + p * k.stride);
+    }
   }
 }
 
-// A slab's chunks one after the other within every block, so that a pixel's cache lines are met together.
-template <class T, class Body>
-inline void over_blocks(int64_t pixels, int64_t chunks, bool reversed, Body body) {
+// Calls body(some, whole, chunk, start, count) for every block of pixels and within it for all of a slab's chunks, so
+// that a pixel's cache lines are met together: some.value chunks at a time, `together` where they are whole.
+template <int64_t together, class T, class Body>
+inline void over_blocks(int64_t pixels, int64_t width, bool reversed, Body body) {
+  constexpr int64_t lanes = Chunk<T>::lanes, one = 1;
   const int64_t blocks = (pixels + block_pixels - 1) / block_pixels;
   for (int64_t i = 0; i < blocks; ++i) {
-    const int64_t start = (reversed ? blocks - 1 - i : i) * block_pixels;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk, start, smaller(block_pixels, pixels - start));
+    const int64_t start = (reversed ? blocks - 1 - i : i) * block_pixels, count = smaller(block_pixels, pixels - start);
+    int64_t chunk = 0;
+    for (; (chunk + together) * lanes <= width; chunk += together)
+      body(Constant<together>(), Constant<true>(), chunk, start, count);
+    for (; (chunk + one) * lanes <= width; ++chunk) body(Constant<one>(), Constant<true>(), chunk, start, count);
+    if (chunk * lanes < width) body(Constant<one>(), Constant<false>(), chunk, start, count);
   }
 }
 
@@ -74,13 +105,14 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width, c
       forward_few<T, whole.value>(f, n, c, some, x + (c - c0), y + (c - c0), stride);
     });
   }
+  const bool activated = f.op.output_negative_slope != 1;
   Chunks<T> chunks(f.op, n, c0, width, x, stride);
   LaneMoments<A> moments[widest_slab / lanes];
-  over_blocks<T>(pixels, chunks.count, false, [&](int64_t chunk, int64_t start, int64_t count) {
-    const Chunk<T>& k = chunks[chunk];
-    const auto add = k.width == lanes ? add_block<true, T> : add_block<false, T>;
-    add(k, start, count, moments[chunk]);
-  });
+  constexpr int64_t together = chunks_together<T>;
+  const auto add = [&](auto some, auto whole, int64_t chunk, int64_t start, int64_t count) {
+    add_block<some.value, whole.value>(&chunks[chunk], start, count, moments + chunk);
+  };
+  over_blocks<together, T>(pixels, width, false, add);
   for (int64_t i = 0; i < chunks.count; ++i) {
     Chunk<T>& k = chunks[i];
     const double count = moments[i].count, eps = f.op.eps;
@@ -96,14 +128,15 @@ void forward_slab(const AdaINForward& f, int64_t n, int64_t c0, int64_t width, c
     put_wanted<A>(k.rstd, k.width, f.rstd, k.first);
     k.set_scale(f.op, n, c0 + i * lanes);
   }
-  over_blocks<T>(pixels, chunks.count, true, [&](int64_t chunk, int64_t start, int64_t count) {
-    const Chunk<T>& k = chunks[chunk];
-    const auto write = k.width == lanes ? write_block<true, T> : write_block<false, T>;
-    write(k, start, count, chunks.back, y + chunk * lanes);
-  });
+  const auto finish = [&](auto some, auto whole, int64_t chunk, int64_t start, int64_t count) {
+    const auto write = activated ? write_block<some.value, whole.value, true, T>
+                                 : write_block<some.value, whole.value, false, T>;
+    write(&chunks[chunk], start, count, chunks.back, y + chunk * lanes);
+  };
+  over_blocks<together, T>(pixels, width, true, finish);
 }
 
-template <bool whole, class T>
+template <bool whole, bool activated, class T>
 void add_sums_of_dz(Chunk<T> k, const T* dy, int64_t start, int64_t count, LaneSums<Acc<T>>& sum_dz,
                     LaneSums<Acc<T>>& sum_dzs) {
   using V = Lanes<Acc<T>>;
@@ -112,7 +145,7 @@ void add_sums_of_dz(Chunk<T> k, const T* dy, int64_t start, int64_t count, LaneS
     ask_for(k.x + p * k.stride + k.ahead);
     ask_for(dy + p * k.stride + k.ahead);
     const V grad = k.template load_pixel<whole>(dy + p * k.stride);
-    const V centred = k.template from_pivot<whole>(p) - k.mean, here = k.dz(centred, grad);
+    const V centred = k.template from_pivot<whole>(p) - k.mean, here = k.template dz<activated>(centred, grad);
     dz += here;
     dzs = fused(here, centred * k.rstd, dzs);
   }
@@ -120,7 +153,7 @@ void add_sums_of_dz(Chunk<T> k, const T* dy, int64_t start, int64_t count, LaneS
   sum_dzs.add(dzs);
 }
 
-template <bool whole, class T>
+template <bool whole, bool activated, class T>
 void add_gradient(Chunk<T> k, const T* dy, int64_t start, int64_t count, int64_t ahead, T* dx,
                   LaneSums<Acc<T>>& sum_dt, LaneSums<Acc<T>>& sum_dt_noise) {
   using A = Acc<T>;
@@ -128,7 +161,7 @@ void add_gradient(Chunk<T> k, const T* dy, int64_t start, int64_t count, int64_t
   for (int64_t p = start; p < start + count; ++p) {
     ask_for(k.x + p * k.stride + ahead);
     ask_for(dy + p * k.stride + ahead);
-    const Lanes<A> dt = k.template dt<whole>(p, k.template load_pixel<whole>(dy + p * k.stride));
+    const Lanes<A> dt = k.template dt<whole, activated>(p, k.template load_pixel<whole>(dy + p * k.stride));
     if (dx) {
       ask_to_write(dx + p * k.stride + ahead);
       put<A>(dt, whole ? k.lanes : k.width, dx + p * k.stride);
@@ -157,13 +190,13 @@ void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width,
       backward_few<T, whole.value>(f, n, c, some, x + (c - c0), dy + (c - c0), dx ? dx + (c - c0) : nullptr, stride);
     });
   }
+  const bool activated = f.op.output_negative_slope != 1;
   Chunks<T> chunks(f.op, n, c0, width, x, stride);
   for (int64_t i = 0; i < chunks.count; ++i) chunks[i].set_statistics(f, n, c0 + i * lanes);
   LaneSums<A> dz[widest_slab / lanes], dzs[widest_slab / lanes];
-  over_blocks<T>(pixels, chunks.count, false, [&](int64_t chunk, int64_t start, int64_t count) {
-    const Chunk<T>& k = chunks[chunk];
-    const auto add = k.width == lanes ? add_sums_of_dz<true, T> : add_sums_of_dz<false, T>;
-    add(k, dy + chunk * lanes, start, count, dz[chunk], dzs[chunk]);
+  over_blocks<1, T>(pixels, width, false, [&](auto, auto whole, int64_t chunk, int64_t start, int64_t count) {
+    const auto add = activated ? add_sums_of_dz<whole.value, true, T> : add_sums_of_dz<whole.value, false, T>;
+    add(chunks[chunk], dy + chunk * lanes, start, count, dz[chunk], dzs[chunk]);
   });
   for (int64_t i = 0; i < chunks.count; ++i) {
     A mean_dz[lanes], mean_dzs[lanes];
@@ -180,11 +213,10 @@ void backward_slab(const AdaINBackward& f, int64_t n, int64_t c0, int64_t width,
   }
   if (!dx && !f.dbias && !f.dnoise_strength) return;
   LaneSums<A> sum_dt[widest_slab / lanes], sum_dt_noise[widest_slab / lanes];
-  over_blocks<T>(pixels, chunks.count, true, [&](int64_t chunk, int64_t start, int64_t count) {
-    const Chunk<T>& k = chunks[chunk];
+  over_blocks<1, T>(pixels, width, true, [&](auto, auto whole, int64_t chunk, int64_t start, int64_t count) {
     T* const to = dx ? dx + chunk * lanes : nullptr;
-    const auto add = k.width == lanes ? add_gradient<true, T> : add_gradient<false, T>;
-    add(k, dy + chunk * lanes, start, count, chunks.back, to, sum_dt[chunk], sum_dt_noise[chunk]);
+    const auto add = activated ? add_gradient<whole.value, true, T> : add_gradient<whole.value, false, T>;
+    add(chunks[chunk], dy + chunk * lanes, start, count, chunks.back, to, sum_dt[chunk], sum_dt_noise[chunk]);
   });
   for (int64_t i = 0; i < chunks.count; ++i) {
     for (int64_t c = 0; c < chunks[i].width; ++c) {

@@ -29,6 +29,7 @@ struct Chunk {
   A slope, output_slope;
   V bias, strength, pivot, mean, rstd, gain, shift, mean_dz, mean_dzs;
 
+  Chunk() = default;
   // x: of the chunk's first element, with `stride` numbers from pixel to pixel.
   INLINED Chunk(const AdaIN& op, int64_t n, int64_t c0, int64_t width, const T* x, int64_t stride)
       : width(width),
@@ -85,21 +86,22 @@ struct Chunk {
     const V t = before_activation<whole>(pixel);
     return (t >= A(0) ? t : t * slope) - pivot;
   }
+  // activated: whether output_slope is another than 1.
+  template <bool activated = true>
   INLINED V output_of(const V& from_pivot) const {
     const V z = fused(from_pivot - mean, gain, shift);
+    if constexpr (!activated) return z;
     return z >= A(0) ? z : z * output_slope;
   }
-  template <bool whole>
-  INLINED V output(int64_t pixel) const {
-    return output_of(from_pivot<whole>(pixel));
-  }
+  template <bool activated = true>
   INLINED V dz(const V& centred, const V& dy) const {
+    if constexpr (!activated) return dy;
     return fused(centred, gain, shift) >= A(0) ? dy : dy * output_slope;
   }
-  template <bool whole>
+  template <bool whole, bool activated = true>
   INLINED V dt(int64_t pixel, const V& dy) const {
     const V t = before_activation<whole>(pixel), centred = ((t >= A(0) ? t : t * slope) - pivot) - mean;
-    const V da = fused(centred * rstd, -mean_dzs, dz(centred, dy) - mean_dz) * gain;
+    const V da = fused(centred * rstd, -mean_dzs, dz<activated>(centred, dy) - mean_dz) * gain;
     return t >= A(0) ? da : da * slope;
   }
 };

@@ -72,25 +72,17 @@ inline void get_all(const BF16* x, Lanes<float>& to) {
   __builtin_memcpy(&to, &shifted, sizeof to);
 }
 // As from_acc<BF16>.
-inline Halves narrowed(const Lanes<float>& from) {
+inline void put_all(const Lanes<float>& from, BF16* x) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(x), narrowed(from));
+#else
   Words bits;
   __builtin_memcpy(&bits, &from, sizeof bits);
   const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const Words chosen = (bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40u : rounded;
-#if defined(__AVX512F__)
-  __m512i wide;
-  __builtin_memcpy(&wide, &chosen, sizeof wide);
-  const __m256i packed = _mm512_maskz_cvtepi32_epi16(0xffff, wide);
-  Halves halves;
-  __builtin_memcpy(&halves, &packed, sizeof halves);
-  return halves;
-#else
-  return __builtin_convertvector(chosen, Halves);
-#endif
-}
-inline void put_all(const Lanes<float>& from, BF16* x) {
-  const Halves halves = narrowed(from);
+  const Words chosen = from == from ? rounded : (bits >> 16) | 0x40u;
+  const Halves halves = __builtin_convertvector(chosen, Halves);
   __builtin_memcpy(x, &halves, sizeof halves);
+#endif
 }
 
 template <int64_t bytes>

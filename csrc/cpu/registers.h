@@ -83,13 +83,13 @@ inline void get_all(const BF16* x, Lanes<float>& to) {
 }
 // As from_acc<BF16>.
 inline void put_all(const Lanes<float>& from, BF16* x) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(x), narrowed(from));
+#else
   const Words bits = reinterpret_cast<Words>(from);
   const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const Words chosen = from == from ? rounded : (bits >> 16) | 0x40u;
-#if defined(__AVX512F__)
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(x),
-                      _mm512_maskz_cvtepi32_epi16(0xffff, reinterpret_cast<__m512i>(chosen)));
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
   const __m256i all = reinterpret_cast<__m256i>(chosen);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(x),
                    _mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
@@ -99,6 +99,7 @@ inline void put_all(const Lanes<float>& from, BF16* x) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(x), _mm_packs_epi32(packed, packed));
 #else
   for (int i = 0; i < 4; ++i) x[i].bits = static_cast<uint16_t>(chosen[i]);
+#endif
 #endif
 }
 
