@@ -8,7 +8,8 @@ Each of the three is linear in both of its arguments, and the derivatives of eac
 so in a first backward pass; in a second one (as a gradient penalty needs) it writes dL/dw as a convolution whose kernel
 is as large as the image, for which cuDNN has no fast algorithm: on an H200 seven kernels taken to be these were 229 ms
 of a training step at 1024x1024 that took 278. There the functions here ask for the weight gradient by its name instead.
-On the CPU torch's own way was as fast.
+On the CPU torch's own way was as fast; but in bfloat16 on processors with AMX it is wrong from images of 16x16 on (torch
+2.13: nothing of that gradient was left), so in bfloat16 the gradient is asked for by its name there, too.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def conv_transpose2d(x: Tensor, weight: Tensor, stride: int | Pair = 1, padding:
 
 def _is_better(x: Tensor, weight: Tensor) -> bool:
     return (
-        x.is_cuda
+        (x.is_cuda or (x.is_cpu and x.dtype == torch.bfloat16))
         and torch.is_grad_enabled()
         and library.is_eager(x, weight)
         and not torch.is_autocast_enabled(x.device.type)

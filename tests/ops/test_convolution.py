@@ -126,3 +126,21 @@ def test_a_gradient_of_images_alone_computes_none_of_weights(everywhere: None, m
     x, weight = drawn(1, 2, 4, 4).requires_grad_(), drawn(2, 2, 3, 3).requires_grad_()
     torch.autograd.grad(conv2d(x, weight, padding=1).square().sum(), x, create_graph=True)
     assert asked == [0]
+
+
+@pytest.mark.parametrize(("call", "size"), [(conv2d, (3, 3)), (conv_transpose2d, (3, 3)), (conv2d, (4, 4))])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_penalty_s_gradient_of_the_weight_survives_sixteen_bits(
+    call: Function, size: tuple[int, int], dtype: torch.dtype
+) -> None:
+    """On processors with AMX torch's own, a convolution with a kernel of 16x16, loses it in bfloat16."""
+
+    def gradient(dtype: torch.dtype) -> Tensor:
+        x, weight = drawn(4, 8, 16, 16).to(dtype).requires_grad_(), (drawn(8, 8, *size) / 8).to(dtype).requires_grad_()
+        y = call(x, weight, 1, 1)
+        (dx,) = torch.autograd.grad(y, x, torch.linspace(-1, 1, y.numel()).view_as(y).to(dtype), create_graph=True)
+        (dw,) = torch.autograd.grad(dx.float().square().sum(), weight)
+        return dw.float()
+
+    exact = gradient(torch.float32)
+    assert (gradient(dtype) - exact).norm() < 0.02 * exact.norm()
