@@ -119,7 +119,7 @@ inline __m256i narrowed(__m512 from) {
   const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(all, bits, 16), _mm512_set1_epi32(1));
   const __m512i nearest = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
   const __m512i rounded = _mm512_mask_add_epi32(bits, number, bits, nearest);
-  // The upper halves, side by side: one instruction, where shifting and truncating are three.
+  // The upper halves, side by side: one instruction for a shift and a truncation.
   const __m512i places = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0x1f001d, 0x1b0019, 0x170015, 0x130011, 0xf000d,
                                           0xb0009, 0x70005, 0x30001);
   const __m512i upper = _mm512_maskz_permutexvar_epi16(0xffffffff, places, rounded);

@@ -133,7 +133,7 @@ def test_a_gradient_of_images_alone_computes_none_of_weights(everywhere: None, m
 def test_a_penalty_s_gradient_of_the_weight_survives_sixteen_bits(
     call: Function, size: tuple[int, int], dtype: torch.dtype
 ) -> None:
-    """On processors with AMX torch's own, a convolution with a kernel of 16x16, loses it in bfloat16."""
+    """On a processor with AMX torch's own way loses it in bfloat16 at this size."""
 
     def gradient(dtype: torch.dtype) -> Tensor:
         x, weight = drawn(4, 8, 16, 16).to(dtype).requires_grad_(), (drawn(8, 8, *size) / 8).to(dtype).requires_grad_()
