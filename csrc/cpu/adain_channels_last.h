@@ -8,7 +8,7 @@ namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
 
 // Chunks that are walked together where they are whole. Two of 16 bits are a line of the cache: one by one they meet it
-// twice, and with strides of powers of two it is gone in between.
+// twice, and with strides of powers of two it may be gone in between.
 template <class T>
 constexpr int64_t chunks_together = lane_count<Acc<T>> * static_cast<int64_t>(sizeof(T)) == 32 ? 2 : 1;
 

@@ -8,8 +8,8 @@ Each of the three is linear in both of its arguments, and the derivatives of eac
 so in a first backward pass; in a second one (as a gradient penalty needs) it writes dL/dw as a convolution whose kernel
 is as large as the image, for which cuDNN has no fast algorithm: on an H200 seven kernels taken to be these were 229 ms
 of a training step at 1024x1024 that took 278. There the functions here ask for the weight gradient by its name instead.
-On the CPU torch's own way was as fast; but in bfloat16 on a processor with AMX (torch 2.13) nothing of that gradient was
-left at some sizes, like 8 images of 8x8 or 4 of 16x16, so in bfloat16 it is asked for by its name there, too.
+On the CPU torch's own way was as fast; but in bfloat16 on a processor with AMX (torch 2.13) nothing of that gradient
+was left at some sizes, like 8 images of 8x8 or 4 of 16x16, so in bfloat16 it is asked for by its name there, too.
 """
 
 from __future__ import annotations

@@ -49,6 +49,13 @@ def test_cpu_clock_tells_the_seconds_of_one_call():
     assert 0.01 <= CpuClock(sleeping(0.01)).block() < 0.1
 
 
+def test_allocators_are_warm_before_the_clock_starts():
+    calls: list[int] = []
+    inputs = Inputs([(torch.zeros(3),) for _ in range(5)], [0], [])
+    CpuClock(Work(lambda x: calls.append(x.data_ptr()) or x + 1, inputs, "fwd"))
+    assert all(calls.count(x.data_ptr()) >= 3 for (x,) in inputs.arguments)
+
+
 def test_the_fastest_way_of_writing_an_op_is_kept():
     slow, fast = sleeping(0.02), sleeping(0.0)
     assert fastest([slow, fast], torch.device("cpu")) is fast
