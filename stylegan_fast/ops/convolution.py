@@ -26,31 +26,35 @@ from stylegan_fast.ops.derivatives import is_asked_for
 Pair = tuple[int, int]
 
 
-def conv2d(x: Tensor, weight: Tensor, stride: int | Pair = 1, padding: int | Pair = 0) -> Tensor:
-    """``torch.nn.functional.conv2d`` without bias, groups and dilation.
+def conv2d(x: Tensor, weight: Tensor, stride: int | Pair = 1, padding: int | Pair = 0, groups: int = 1) -> Tensor:
+    """``torch.nn.functional.conv2d`` without bias and dilation.
 
     Args:
         x: ``[N, I, H, W]``, any floating dtype, any layout.
-        weight: ``[O, I, k, l]``, of the dtype of x.
+        weight: ``[O, I / groups, k, l]``, of the dtype of x.
     """
     if not _is_better(x, weight):
-        return functional.conv2d(x, weight, stride=stride, padding=padding)
-    y: Tensor = _Convolution.apply(x, weight, _pair(stride), _pair(padding))
+        return functional.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
+    y: Tensor = _Convolution.apply(x, weight, _pair(stride), _pair(padding), groups)
     return y
 
 
-def conv_transpose2d(x: Tensor, weight: Tensor, stride: int | Pair = 1, padding: int | Pair = 0) -> Tensor:
-    """``torch.nn.functional.conv_transpose2d`` without bias, groups, dilation and output padding.
+def conv_transpose2d(
+    x: Tensor, weight: Tensor, stride: int | Pair = 1, padding: int | Pair = 0, groups: int = 1
+) -> Tensor:
+    """``torch.nn.functional.conv_transpose2d`` without bias, dilation and output padding.
 
     Args:
         x: ``[N, I, H, W]``.
-        weight: ``[I, O, k, l]``.
+        weight: ``[I, O / groups, k, l]``.
     """
     if not _is_better(x, weight):
-        return functional.conv_transpose2d(x, weight, stride=stride, padding=padding)
+        return functional.conv_transpose2d(x, weight, stride=stride, padding=padding, groups=groups)
     strides, paddings = _pair(stride), _pair(padding)
     size = [(x.shape[2 + axis] - 1) * strides[axis] - 2 * paddings[axis] + weight.shape[2 + axis] for axis in range(2)]
-    y: Tensor = _InputGradient.apply(x, weight, (x.shape[0], weight.shape[1], *size), strides, paddings)
+    y: Tensor = _InputGradient.apply(
+        x, weight, (x.shape[0], weight.shape[1] * groups, *size), strides, paddings, groups
+    )
     return y
 
 
@@ -72,11 +76,11 @@ def _format(tensor: Tensor) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
-def _backward(dy: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, which: int) -> Tensor:
+def _backward(dy: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, groups: int, which: int) -> Tensor:
     """dL/dx (which = 0) or dL/dw (1); of the one asked for only the shape is read."""
     mask = [which == 0, which == 1, False]
     gradients = torch.ops.aten.convolution_backward(
-        dy, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, mask
+        dy, x, weight, None, stride, padding, (1, 1), False, (0, 0), groups, mask
     )
     gradient: Tensor = gradients[which]
     return gradient
@@ -84,48 +88,52 @@ def _backward(dy: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, groups: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.how = stride, padding
-        return functional.conv2d(x, weight, stride=stride, padding=padding)
+        ctx.how = stride, padding, groups
+        return functional.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         dx = _InputGradient.apply(dy, weight, tuple(x.shape), *ctx.how) if is_asked_for(ctx, 0) else None
         dw = _WeightGradient.apply(dy, x, tuple(weight.shape), *ctx.how) if is_asked_for(ctx, 1) else None
-        return dx, dw, None, None
+        return dx, dw, None, None, None
 
 
 class _InputGradient(torch.autograd.Function):
     """Also the transposed convolution; `shape` is that of the result."""
 
     @staticmethod
-    def forward(ctx: Any, dy: Tensor, weight: Tensor, shape: tuple[int, ...], stride: Pair, padding: Pair) -> Tensor:
+    def forward(
+        ctx: Any, dy: Tensor, weight: Tensor, shape: tuple[int, ...], stride: Pair, padding: Pair, groups: int
+    ) -> Tensor:
         ctx.save_for_backward(dy, weight)
-        ctx.how = stride, padding
+        ctx.how = stride, padding, groups
         x = torch.empty(shape, dtype=dy.dtype, device=dy.device, memory_format=_format(dy))
-        return _backward(dy, x, weight, stride, padding, 0)
+        return _backward(dy, x, weight, stride, padding, groups, 0)
 
     @staticmethod
     def backward(ctx: Any, ddx: Tensor) -> tuple[Tensor | None, ...]:
         dy, weight = ctx.saved_tensors
         ddy = _Convolution.apply(ddx, weight, *ctx.how) if is_asked_for(ctx, 0) else None
         dw = _WeightGradient.apply(dy, ddx, tuple(weight.shape), *ctx.how) if is_asked_for(ctx, 1) else None
-        return ddy, dw, None, None, None
+        return ddy, dw, None, None, None, None
 
 
 class _WeightGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, dy: Tensor, x: Tensor, shape: tuple[int, ...], stride: Pair, padding: Pair) -> Tensor:
+    def forward(
+        ctx: Any, dy: Tensor, x: Tensor, shape: tuple[int, ...], stride: Pair, padding: Pair, groups: int
+    ) -> Tensor:
         ctx.save_for_backward(dy, x)
-        ctx.how = stride, padding
+        ctx.how = stride, padding, groups
         weight = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_format(x))
-        return _backward(dy, x, weight, stride, padding, 1)
+        return _backward(dy, x, weight, stride, padding, groups, 1)
 
     @staticmethod
     def backward(ctx: Any, ddw: Tensor) -> tuple[Tensor | None, ...]:
         dy, x = ctx.saved_tensors
         ddy = _Convolution.apply(x, ddw, *ctx.how) if is_asked_for(ctx, 0) else None
         dx = _InputGradient.apply(dy, ddw, tuple(x.shape), *ctx.how) if is_asked_for(ctx, 1) else None
-        return ddy, dx, None, None, None
+        return ddy, dx, None, None, None, None

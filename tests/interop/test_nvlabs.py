@@ -240,6 +240,39 @@ def test_convolutions_give_weights_no_gradient_inside_no_weight_gradients(transp
     assert not conv2d_gradfix.weight_gradients_disabled
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("biased", [False, True])
+def test_convolutions_have_both_derivatives_of_the_weight_in_bfloat16(
+    transposed: bool, groups: int, biased: bool
+) -> None:
+    """As the path length and R1 need them. On a processor with AMX torch's own way loses the second at this size."""
+    name = "conv_transpose2d" if transposed else "conv2d"
+
+    def gradients(call: Callable, dtype: torch.dtype) -> list[Tensor]:
+        shapes = [(4, 8 * groups, 16, 16), (8 * groups, 8, 3, 3)] + [(8 * groups,)] * biased
+        leaves = [draw(*shape, seed=i).to(dtype).requires_grad_() for i, shape in enumerate(shapes)]
+        y = call(*leaves, padding=1, groups=groups)
+        (dx,) = torch.autograd.grad(y, leaves[0], draw(*y.shape, seed=9).to(dtype), create_graph=True)
+        (second,) = torch.autograd.grad(dx.float().square().mean(), leaves[1])
+        assert y.dtype == dtype
+        return [
+            y,
+            *torch.autograd.grad(call(*leaves, padding=1, groups=groups).float().square().mean(), leaves),
+            second,
+        ]
+
+    found = gradients(getattr(conv2d_gradfix, name), torch.bfloat16)
+    for ours, exact in zip(found, gradients(getattr(F, name), torch.float32), strict=True):
+        assert (ours.float() - exact).norm() < 0.02 * exact.norm()
+
+
+def test_convolutions_under_autocast_are_in_its_dtype() -> None:
+    x, w, b = torch.randn(2, 4, 8, 8), torch.randn(4, 4, 3, 3, requires_grad=True), torch.randn(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv2d_gradfix.conv2d(x, w, b, padding=1).dtype == torch.bfloat16
+
+
 def test_half_precision_calls_keep_the_dtype() -> None:
     x, w = torch.randn(1, 2, 8, 8).half(), torch.randn(2, 2, 1, 1).half()
     f = upfirdn2d.setup_filter([1, 3, 3, 1])

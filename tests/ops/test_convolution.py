@@ -41,14 +41,22 @@ def third_order(call: Function, x: Tensor, weight: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize(("stride", "padding", "size"), WAYS)
+@pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_values_and_derivatives_of_three_orders_are_those_of_torch(
-    everywhere: None, transposed: bool, stride: int, padding: int, size: tuple[int, int], channels_last: bool
+    everywhere: None,
+    transposed: bool,
+    groups: int,
+    stride: int,
+    padding: int,
+    size: tuple[int, int],
+    channels_last: bool,
 ) -> None:
     ours, theirs = (conv_transpose2d, functional.conv_transpose2d) if transposed else (conv2d, functional.conv2d)
-    x, weight = drawn(2, 3, 6, 8, channels_last=channels_last), drawn(*((3, 5) if transposed else (5, 3)), *size) / 4
-    found = third_order(lambda x, w: ours(x, w, stride, padding), x, weight)
-    expected = third_order(lambda x, w: theirs(x, w, stride=stride, padding=padding), x, weight)
+    x = drawn(2, 3 * groups, 6, 8, channels_last=channels_last)
+    weight = drawn(*((3 * groups, 5) if transposed else (5 * groups, 3)), *size) / 4
+    found = third_order(lambda x, w: ours(x, w, stride, padding, groups), x, weight)
+    expected = third_order(lambda x, w: theirs(x, w, stride=stride, padding=padding, groups=groups), x, weight)
     for mine, exact in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, exact, rtol=1e-9, atol=1e-10)
     if channels_last:
@@ -128,16 +136,18 @@ def test_a_gradient_of_images_alone_computes_none_of_weights(everywhere: None, m
     assert asked == [0]
 
 
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(("call", "size"), [(conv2d, (3, 3)), (conv_transpose2d, (3, 3)), (conv2d, (4, 4))])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_penalty_s_gradient_of_the_weight_survives_sixteen_bits(
-    call: Function, size: tuple[int, int], dtype: torch.dtype
+    call: Callable[..., Tensor], size: tuple[int, int], groups: int, dtype: torch.dtype
 ) -> None:
     """On a processor with AMX torch's own way loses it in bfloat16 at this size."""
 
     def gradient(dtype: torch.dtype) -> Tensor:
-        x, weight = drawn(4, 8, 16, 16).to(dtype).requires_grad_(), (drawn(8, 8, *size) / 8).to(dtype).requires_grad_()
-        y = call(x, weight, 1, 1)
+        x = drawn(4, 8 * groups, 16, 16).to(dtype).requires_grad_()
+        weight = (drawn(8 * groups, 8, *size) / 8).to(dtype).requires_grad_()
+        y = call(x, weight, 1, 1, groups)
         (dx,) = torch.autograd.grad(y, x, torch.linspace(-1, 1, y.numel()).view_as(y).to(dtype), create_graph=True)
         (dw,) = torch.autograd.grad(dx.float().square().sum(), weight)
         return dw.float()

@@ -1,7 +1,8 @@
 """Convolutions with the surface of ``torch_utils.ops.conv2d_gradfix``.
 
-The plain ones, without bias, groups and dilation, are `stylegan_fast.ops.convolution`'s; the others are PyTorch's own,
-which have had derivatives of any order since 1.11. `enabled` may be set, as the projects do, and changes nothing.
+Those without dilation, output padding and padding by name are `stylegan_fast.ops.convolution`'s; the others are
+PyTorch's own, which have had derivatives of any order since 1.11. `enabled` may be set, as the projects do, and changes
+nothing.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def conv2d(
     groups: int = 1,
 ) -> Tensor:
     """`torch.nn.functional.conv2d`."""
-    if bias is None and groups == 1 and _pair(dilation) == (1, 1) and not isinstance(padding, str):
-        return convolution.conv2d(input, _gated(weight), _pair(stride), _pair(padding))
+    if input.ndim == 4 and _pair(dilation) == (1, 1) and not isinstance(padding, str):
+        return _biased(convolution.conv2d(input, _gated(weight), _pair(stride), _pair(padding), groups), bias)
     return functional.conv2d(input, _gated(weight), bias, stride, padding, dilation, groups)
 
 
@@ -60,13 +61,18 @@ def conv_transpose2d(
     dilation: _Size = 1,
 ) -> Tensor:
     """`torch.nn.functional.conv_transpose2d`."""
-    if bias is None and groups == 1 and _pair(dilation) == (1, 1) and _pair(output_padding) == (0, 0):
-        return convolution.conv_transpose2d(input, _gated(weight), _pair(stride), _pair(padding))
+    if input.ndim == 4 and _pair(dilation) == (1, 1) and _pair(output_padding) == (0, 0):
+        y = convolution.conv_transpose2d(input, _gated(weight), _pair(stride), _pair(padding), groups)
+        return _biased(y, bias)
     return functional.conv_transpose2d(input, _gated(weight), bias, stride, padding, output_padding, groups, dilation)
 
 
 def _pair(size: _Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[-1])
+
+
+def _biased(y: Tensor, bias: Tensor | None) -> Tensor:
+    return y if bias is None else y + bias.to(y.dtype)[:, None, None]
 
 
 def _gated(weight: Tensor) -> Tensor:
