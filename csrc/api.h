@@ -128,7 +128,7 @@ struct BiasActBackward {
   const void* x;   // [size] dtype; may be null where y is read
   const void* y;   // [size] dtype; may be null where x is read and clamp < 0
   void* dx;        // [size] dtype
-  void* db_partials;  // [cuda::bias_act_backward_partials(), bias_size] acc; null: not wanted, as always on the CPU
+  void* db_partials;  // [bias_act_backward_partials(), bias_size] acc; null: not wanted
 };
 
 // d2x = ddx * dy * d2y/dx2; zero for piecewise linear activations, so callers skip it there.
@@ -178,6 +178,9 @@ Status bias_act_forward(const BiasActForward&, int threads);
 Status bias_act_backward(const BiasActBackward&, int threads);
 Status bias_act_second(const BiasActSecond&, int threads);
 Status upfirdn2d(const UpFirDn2d&, int threads);
+// How many rows of partial sums of dx over the elements of each bias the kernel can write with dx: db is their sum. 0
+// where it cannot; db_partials is null then.
+int64_t bias_act_backward_partials(const BiasActBackward&);
 }  // namespace cpu
 
 namespace cuda {
@@ -185,9 +188,7 @@ namespace cuda {
 // aligned, is passed in the struct.
 int64_t adain_forward_workspace(const AdaINForward&);
 int64_t adain_backward_workspace(const AdaINBackward&);
-// How many rows of partial sums of dx over the elements of each bias the kernel can write with dx: db is their sum. 0
-// where it cannot; db_partials is null then.
-int64_t bias_act_backward_partials(const BiasActBackward&);
+int64_t bias_act_backward_partials(const BiasActBackward&);  // as on the CPU
 
 Status adain_forward(const AdaINForward&, void* stream);
 Status adain_backward(const AdaINBackward&, void* stream);

@@ -158,22 +158,6 @@ void def(py::module_& m, const char* name, Status (*kernel)(const Struct&, Place
   });
 }
 
-void bind_cpu(py::module_ m) {
-  m.def("capability", &cpu::capability);
-  m.def("set_capability", [](const std::string& name) {
-    if (!cpu::set_capability(name.c_str())) throw py::value_error("this machine or build has no " + name + " kernels");
-  });
-  m.def("use_pool_of", [](const std::string& library) { return cpu::use_pool_of(library.c_str()); });
-  def(m, "adain_forward", &cpu::adain_forward);
-  def(m, "adain_backward", &cpu::adain_backward);
-  def(m, "philox_normal", &cpu::philox_normal);
-  def(m, "bias_act_forward", &cpu::bias_act_forward);
-  def(m, "bias_act_backward", &cpu::bias_act_backward);
-  def(m, "bias_act_second", &cpu::bias_act_second);
-  def(m, "upfirdn2d", &cpu::upfirdn2d);
-}
-
-#ifdef STYLEGAN_FAST_WITH_CUDA
 // A size that the caller needs beforehand: bytes of workspace, rows of partial sums.
 template <class Struct>
 void def_size(py::module_& m, const char* name, int64_t (*size)(const Struct&)) {
@@ -186,6 +170,23 @@ void def_size(py::module_& m, const char* name, int64_t (*size)(const Struct&)) 
   });
 }
 
+void bind_cpu(py::module_ m) {
+  m.def("capability", &cpu::capability);
+  m.def("set_capability", [](const std::string& name) {
+    if (!cpu::set_capability(name.c_str())) throw py::value_error("this machine or build has no " + name + " kernels");
+  });
+  m.def("use_pool_of", [](const std::string& library) { return cpu::use_pool_of(library.c_str()); });
+  def(m, "adain_forward", &cpu::adain_forward);
+  def(m, "adain_backward", &cpu::adain_backward);
+  def(m, "philox_normal", &cpu::philox_normal);
+  def(m, "bias_act_forward", &cpu::bias_act_forward);
+  def_size(m, "bias_act_backward_partials", &cpu::bias_act_backward_partials);
+  def(m, "bias_act_backward", &cpu::bias_act_backward);
+  def(m, "bias_act_second", &cpu::bias_act_second);
+  def(m, "upfirdn2d", &cpu::upfirdn2d);
+}
+
+#ifdef STYLEGAN_FAST_WITH_CUDA
 int version(cudaError_t (*get)(int*)) {
   int number = 0;
   if (cudaError_t error = get(&number); error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));

@@ -15,6 +15,7 @@
   Status philox_normal(const PhiloxNormal&, int);        \
   Status bias_act_forward(const BiasActForward&, int);   \
   Status bias_act_backward(const BiasActBackward&, int); \
+  int64_t bias_act_backward_partials(const BiasActBackward&); \
   Status bias_act_second(const BiasActSecond&, int);     \
   Status upfirdn2d(const UpFirDn2d&, int);               \
   }
@@ -22,7 +23,7 @@
 #define STYLEGAN_FAST_KERNELS(isa)                                                                   \
   {                                                                                                  \
 #isa, isa::adain_forward, isa::adain_backward, isa::philox_normal, isa::bias_act_forward,           \
-        isa::bias_act_backward, isa::bias_act_second, isa::upfirdn2d                                 \
+        isa::bias_act_backward, isa::bias_act_backward_partials, isa::bias_act_second, isa::upfirdn2d \
   }
 
 namespace stylegan_fast::cpu {
@@ -42,6 +43,7 @@ struct Kernels {
   Status (*philox_normal)(const PhiloxNormal&, int);
   Status (*bias_act_forward)(const BiasActForward&, int);
   Status (*bias_act_backward)(const BiasActBackward&, int);
+  int64_t (*bias_act_backward_partials)(const BiasActBackward&);
   Status (*bias_act_second)(const BiasActSecond&, int);
   Status (*upfirdn2d)(const UpFirDn2d&, int);
 };
@@ -146,10 +148,9 @@ Status philox_normal(const PhiloxNormal& p, int threads) {
 }
 
 // Refuses what the CUDA kernels alone do.
-static Status for_cpu(const char* op, Status checked, const BiasAct& b, bool sums = false) {
+static Status for_cpu(const char* op, Status checked, const BiasAct& b) {
   if (checked != Status::ok) return checked;
   if (b.b && !b.b_is_acc) return fail(Status::unsupported, "%s: on the CPU b must be of the accumulation type", op);
-  if (sums) return fail(Status::unsupported, "%s: there are no partial sums for db on the CPU", op);
   return Status::ok;
 }
 
@@ -160,9 +161,15 @@ Status bias_act_forward(const BiasActForward& f, int threads) {
   return kernels().bias_act_forward(f, threads);
 }
 
+int64_t bias_act_backward_partials(const BiasActBackward& f) {
+  return f.op.size ? kernels().bias_act_backward_partials(f) : 0;
+}
+
 Status bias_act_backward(const BiasActBackward& f, int threads) {
-  const Status status = for_cpu("bias_act_backward", check(f), f.op, f.db_partials != nullptr);
+  const Status status = for_cpu("bias_act_backward", check(f), f.op);
   if (status != Status::ok || !f.op.size) return status;
+  if (f.db_partials && f.op.size % (f.op.bias_step * f.op.bias_size) != 0)
+    return fail(Status::invalid_argument, "bias_act_backward: db is asked for, but some biases have fewer elements");
   expect_writes(f.dx, f.op.size * bytes_of(f.op.dtype));
   return kernels().bias_act_backward(f, threads);
 }

@@ -1,5 +1,4 @@
-// A register full of neighbouring numbers in the accumulation type, in the vector extension of GCC and Clang. It is as
-// wide as this instruction set's registers: GCC splits wider vectors into single numbers instead of registers.
+// What the kernels of adain do with a register full of numbers.
 #pragma once
 
 #include "simd.h"
@@ -10,23 +9,6 @@
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int64_t register_bytes = 64;
-#elif defined(__AVX2__)
-constexpr int64_t register_bytes = 32;
-#else
-constexpr int64_t register_bytes = 16;
-#endif
-
-template <class A, int64_t bytes = register_bytes>
-struct LanesOf {
-  typedef A type __attribute__((vector_size(bytes)));
-};
-template <class A>
-using Lanes = typename LanesOf<A>::type;
-template <class A>
-constexpr int64_t lane_count = register_bytes / static_cast<int64_t>(sizeof(A));
 
 // ------------------------------------------------------------------------------------------- numbers in memory
 
@@ -216,18 +198,6 @@ INLINED Lanes<A> square_root(Lanes<A> of) {
 template <class A>
 inline Lanes<A> all_lanes(A value) {
   return value - Lanes<A>{};  // keeps the sign of a zero
-}
-
-// The sum of all lanes, by halves.
-template <class A, int64_t bytes = register_bytes>
-inline A sum_of(typename LanesOf<A, bytes>::type lanes) {
-  if constexpr (bytes == 2 * sizeof(A)) {
-    return lanes[0] + lanes[1];
-  } else {
-    typename LanesOf<A, bytes / 2>::type halves[2];
-    __builtin_memcpy(halves, &lanes, sizeof lanes);
-    return sum_of<A, bytes / 2>(halves[0] + halves[1]);
-  }
 }
 
 }  // namespace

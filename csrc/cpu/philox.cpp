@@ -20,13 +20,6 @@ constexpr int64_t blocks_per_piece = 16;
 // A register of words, each in the lower half of 64 bits: there a multiplication finds them, and leaves both halves of
 // the product. Nothing ever looks at the upper halves, so nothing clears them. (Words side by side, left to GCC to
 // multiply, take two to eight times as long.)
-#if defined(__AVX512F__)
-constexpr int register_bytes = 64;
-#elif defined(__AVX2__)
-constexpr int register_bytes = 32;
-#else
-constexpr int register_bytes = 16;
-#endif
 constexpr int64_t words_count = register_bytes / 8;
 typedef uint64_t Words __attribute__((vector_size(register_bytes)));
 typedef uint32_t Narrow __attribute__((vector_size(register_bytes / 2)));

@@ -1,6 +1,4 @@
-// A register full of neighbouring numbers in the accumulation type, in the vector extension of GCC and Clang, and what
-// the kernels of bias_act and upfirdn2d do with it. It is exactly as wide as the registers of this instruction set: GCC
-// takes wider vectors apart into single numbers (a blur with 64-byte vectors on AVX2 took eight times as long).
+// What the kernels of bias_act and upfirdn2d do with a register full of numbers.
 #pragma once
 
 #include "simd.h"
@@ -11,23 +9,6 @@
 
 namespace stylegan_fast::cpu::STYLEGAN_FAST_ISA {
 namespace {
-
-#if defined(__AVX512F__)
-#define STYLEGAN_FAST_REGISTER 64
-#elif defined(__AVX2__)
-#define STYLEGAN_FAST_REGISTER 32
-#else
-#define STYLEGAN_FAST_REGISTER 16
-#endif
-
-template <class A>
-struct LanesOf {
-  typedef A type __attribute__((vector_size(STYLEGAN_FAST_REGISTER)));
-};
-template <class A>
-using Lanes = typename LanesOf<A>::type;
-template <class A>
-constexpr int64_t lane_count = STYLEGAN_FAST_REGISTER / static_cast<int64_t>(sizeof(A));
 
 typedef int32_t Ints __attribute__((vector_size(STYLEGAN_FAST_REGISTER)));
 typedef uint32_t Words __attribute__((vector_size(STYLEGAN_FAST_REGISTER)));

@@ -17,6 +17,14 @@
 #error "STYLEGAN_FAST_ISA must name the namespace of this instruction set"
 #endif
 
+#if defined(__AVX512F__)
+#define STYLEGAN_FAST_REGISTER 64
+#elif defined(__AVX2__)
+#define STYLEGAN_FAST_REGISTER 32
+#else
+#define STYLEGAN_FAST_REGISTER 16
+#endif
+
 #define RESTRICT __restrict
 // What stands in the innermost loops: a call would cost more than it computes. INLINED_BODY is that of a lambda.
 #define INLINED inline __attribute__((always_inline))
@@ -149,6 +157,36 @@ inline F16 from_acc<F16>(float x) {
   return {static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
 #endif
 }
+
+// --------------------------------------------------------------------------------------------------- registers
+
+constexpr int64_t register_bytes = STYLEGAN_FAST_REGISTER;
+
+// A register full of neighbouring numbers in the accumulation type, in the vector extension of GCC and Clang. It is as
+// wide as the registers of this instruction set: GCC takes wider vectors apart into single numbers (a blur with 64-byte
+// vectors on AVX2 took eight times as long).
+template <class A, int64_t bytes = register_bytes>
+struct LanesOf {
+  typedef A type __attribute__((vector_size(bytes)));
+};
+template <class A>
+using Lanes = typename LanesOf<A>::type;
+template <class A>
+constexpr int64_t lane_count = register_bytes / static_cast<int64_t>(sizeof(A));
+
+// The sum of all lanes, by halves.
+template <class A, int64_t bytes = register_bytes>
+inline A sum_of(typename LanesOf<A, bytes>::type lanes) {
+  if constexpr (bytes == 2 * sizeof(A)) {
+    return lanes[0] + lanes[1];
+  } else {
+    typename LanesOf<A, bytes / 2>::type halves[2];
+    __builtin_memcpy(halves, &lanes, sizeof lanes);
+    return sum_of<A, bytes / 2>(halves[0] + halves[1]);
+  }
+}
+
+// --------------------------------------------------------------------------------------------- rows of numbers
 
 // n numbers as accumulation type: where they lie if they have it, otherwise converted into buffer.
 inline const float* load(const float* x, int64_t, float*) { return x; }

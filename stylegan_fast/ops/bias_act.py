@@ -117,15 +117,14 @@ class Call(NamedTuple):
     def launch_backward_and_sum(
         self, dy: Tensor, x: Tensor | None, b: Tensor | None, y: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """dx and db. Of the activations that networks use, the CUDA kernel itself sums dx, while it has it."""
+        """dx and db. Of the activations that networks use, the kernel itself sums dx, while it has it."""
         dx = torch.empty_like(dy)
         fields = [*self.fields(dy, b, True), *map(library.address, (dy, x, y)), dx.data_ptr()]
-        native = library.native()
-        assert native is not None
-        rows = native.cuda.bias_act_backward_partials(*fields, 0) if self.backend == "cuda" else 0
-        partials = dx.new_empty([rows, dy.shape[self.dim]], dtype=acc_dtype(dx.dtype)) if rows else None
+        rows = getattr(library.native(), self.backend).bias_act_backward_partials(*fields, 0)
+        biases = dy.shape[self.dim]
+        partials = dx.new_empty([rows, biases] if rows > 1 else [biases], dtype=acc_dtype(dx.dtype)) if rows else None
         library.launch(self.backend, "bias_act_backward", dy, *fields, library.address(partials))
-        return dx, self.sum_to_bias(dx) if partials is None else partials.sum(0)
+        return dx, self.sum_to_bias(dx) if partials is None else partials.sum(0) if rows > 1 else partials
 
     def sum_to_bias(self, dx: Tensor) -> Tensor:
         others = [i for i in range(dx.ndim) if i != self.dim]

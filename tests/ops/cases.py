@@ -97,11 +97,13 @@ class Spy:
         self.cpu = SimpleNamespace(**{name: self._noted(name) for name in names})
 
     def _noted(self, name: str) -> Any:
+        kernel = getattr(self._native.cpu, name)
+
         def call(*arguments: Any) -> Any:
             self.ran.append(name)
-            return getattr(self._native.cpu, name)(*arguments)
+            return kernel(*arguments)
 
-        return call
+        return kernel if name.endswith("_partials") else call  # those run nothing: they say how large a result is
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._native, name)

@@ -115,6 +115,47 @@ def test_every_instruction_set_computes_the_same_op(act: str, isa: str) -> None:
         assert_within_bound(ours[1], reference[1], truth[1], 2 * ACTIVATIONS[act].gain * float(dy.abs().max()))
 
 
+# How the numbers of a bias lie: planes of one piece of work, of several, cut into slices, and shorter than a register;
+# rows that are whole registers and not, longer than a piece, and shorter than a register; with one bias and many.
+OF_A_BIAS = [
+    ((16, 64, 4, 4), "contiguous"),
+    ((3, 5, 60, 61), "contiguous"),
+    ((9, 8, 32, 32), "contiguous"),
+    ((2, 3, 200, 201), "contiguous"),
+    ((2, 1, 400, 401), "contiguous"),
+    ((40, 300, 2, 2), "contiguous"),
+    ((16, 64, 4, 4), "channels_last"),
+    ((4, 48, 32, 32), "channels_last"),
+    ((5, 37, 33, 9), "channels_last"),
+    ((3, 513, 9, 9), "channels_last"),
+    ((16, 3, 64, 64), "channels_last"),
+    ((3, 15, 5, 7), "channels_last"),
+    ((2, 1, 64, 300), "channels_last"),
+    ((5, 70000), "contiguous"),
+    ((300, 200), "contiguous"),
+    ((1, 1), "contiguous"),
+]
+
+
+@needs_extension
+@pytest.mark.parametrize("isa", CAPABILITIES)
+@pytest.mark.parametrize(("shape", "layout"), OF_A_BIAS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_the_bias_gradient_is_the_sum_of_dx_however_the_numbers_lie(
+    dtype: torch.dtype, shape: tuple[int, ...], layout: str, isa: str
+) -> None:
+    x, b, dy = draw(shape, dtype), draw((shape[1],), dtype, 1).requires_grad_(), draw(shape, dtype, 2)
+    if layout == "channels_last":
+        x, dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))
+    others = [i for i in range(x.ndim) if i != 1]
+    for act in ("lrelu", "swish"):
+        with use_backend("cpu"), capability(isa):
+            _, dx, db = differentiated(bias_act, x, b, dy, act=act)
+        exact, size = dx.double().sum(others), dx.double().abs().sum(others)
+        eps = torch.finfo(b.dtype).eps + 4 * torch.finfo(torch.promote_types(dtype, torch.float32)).eps
+        assert ((db.double() - exact).abs() <= eps * size).all()
+
+
 @needs_extension
 @pytest.mark.parametrize("act", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
