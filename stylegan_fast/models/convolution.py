@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylegan_fast.layers import Blur, EqualConv2d
+from stylegan_fast.ops import library
+from stylegan_fast.ops.arguments import memory_format as memory_format_of
 from stylegan_fast.ops.convolution import conv2d, conv_transpose2d
 
 # On CUDA, in 16 bits, channels_last. cuDNN is far from the chip's speed below 64 channels.
@@ -135,7 +137,7 @@ def transposed_weight(weight: Tensor) -> Tensor:
     input pixel instead of 36, no enlarged tensor."""
     # A transposed convolution turns the kernel by 180 degrees, so it is turned before.
     # And a mean times 4, which is exact, is a sum: exporters do not know the pooling that sums.
-    return (4 * functional.avg_pool2d(weight.flip(2, 3), 2, stride=1, padding=1)).transpose(0, 1)
+    return (4 * _means(weight.flip(2, 3))).transpose(0, 1)
 
 
 def phases_weight(weight: Tensor) -> Tensor:
@@ -151,7 +153,17 @@ def phases_weight(weight: Tensor) -> Tensor:
 def strided_weight(weight: Tensor) -> Tensor:
     """Of a convolution and the mean over 2x2 as one strided convolution, ``[O, I, 3, 3]`` to ``[O, I, 4, 4]``: 16
     multiplications per output pixel instead of 36."""
-    return functional.avg_pool2d(weight, 2, stride=1, padding=1)
+    return _means(weight)
+
+
+def _means(weight: Tensor) -> Tensor:
+    """Of 2x2 neighbours, beyond the border zeros: ``[..., 3, 3]`` to ``[..., 4, 4]``."""
+    means = functional.avg_pool2d(weight, 2, stride=1, padding=1)
+    if means.requires_grad and weight.is_cpu and library.is_eager(weight):
+        # On the CPU a gradient in another layout than the weight's takes pooling backward ten times as long.
+        memory_format = memory_format_of(means)
+        means.register_hook(lambda gradient: gradient.contiguous(memory_format=memory_format))
+    return means
 
 
 def strided_weight_of_pairs(weight: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from stylegan_fast.models.discriminator import Discriminator
 from stylegan_fast.models.generator import Generator
 from stylegan_fast.models.growth import Lod
 from stylegan_fast.models.mapping import mix_styles
-from stylegan_fast.training.adam import BETA2, Adam
+from stylegan_fast.training.adam import BETA2, Adam, all_finite
 from stylegan_fast.training.discriminator_terms import Values, add_share, game_terms, gradient_penalty, penalty_alone
 from stylegan_fast.training.draws import GeneratorInputs
 from stylegan_fast.training.ema import MovingAverage
@@ -189,7 +189,7 @@ class Trainer:
         """Whether every parameter of the three networks, and w_avg, is a finite number. Waits for the device."""
         networks = (self.G, self.D, self.G_ema)
         tensors = [tensor for network in networks for tensor in network.state_dict().values()]
-        return bool(torch.isfinite(torch.nn.utils.get_total_norm(tensors, norm_type=float("inf"))))
+        return bool(all_finite(tensors))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the steps depend on, as tensors and plain values."""

@@ -1,5 +1,7 @@
 """The forms in which convolutions are computed are one function; in fp64, where only mistakes exceed rounding."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -41,6 +43,22 @@ def test_an_up_convolution_in_phases_is_the_transposed_one() -> None:
     expected = functional.conv2d(functional.interpolate(x, scale_factor=2), layer.scaled_weight(), padding=1)
     torch.testing.assert_close(interleave_phases(layer.phases(x)), expected)
     torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("compose", [convolution.transposed_weight, convolution.strided_weight])
+def test_gradients_of_composed_weights_in_any_layout_come_in_the_weight_s_own(
+    compose: Callable[[Tensor], Tensor], channels_last: bool
+) -> None:
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    weight = numbers(6, 5, 3, 3).contiguous(memory_format=memory_format)
+    composed = compose(weight.requires_grad_())
+    columns = [compose(one).flatten() for one in torch.eye(weight.numel(), dtype=weight.dtype).view(-1, 6, 5, 3, 3)]
+    for layout in (torch.channels_last, torch.contiguous_format):
+        gradient = numbers(*composed.shape, seed=1).contiguous(memory_format=layout)
+        (found,) = torch.autograd.grad(composed, weight, gradient, retain_graph=True)
+        torch.testing.assert_close(found.flatten(), torch.stack(columns) @ gradient.flatten())
+        assert found.is_contiguous(memory_format=memory_format)
 
 
 @pytest.mark.usefixtures("forms_of_gpus")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from stylegan_fast.models import Discriminator, Generator
-from stylegan_fast.training.adam import Adam
+from stylegan_fast.training.adam import Adam, all_finite
 from stylegan_fast.training.draws import GeneratorInputs, StyleMixing
 from stylegan_fast.training.ema import MovingAverage
 from stylegan_fast.training.trainer import Trainer
@@ -52,6 +52,13 @@ def test_a_step_with_a_gradient_that_is_not_finite_is_skipped_and_counted(value:
     trainer.d_step(torch.rand(4, 3, 16, 16), None, GeneratorInputs(torch.randn(4, 8)), 0.0, 0.001)
     assert not same(before, trainer.D.state_dict())
     assert trainer.skipped_steps == 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "finite"), [([1e30, -3e38], True), ([1.0, math.inf], False), ([math.nan, 0.0], False), ([], True)]
+)
+def test_large_numbers_whose_squares_overflow_are_finite(numbers: list[float], finite: bool) -> None:
+    assert bool(all_finite([torch.ones(3), torch.tensor(numbers)])) is finite
 
 
 def test_a_generator_step_leaves_the_discriminator_alone_and_the_other_way_round() -> None:
