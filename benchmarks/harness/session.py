@@ -24,8 +24,8 @@ from stylegan_fast.ops.library import use_backend
 from stylegan_fast.version import __version__
 
 COPIES = ("copy", "fresh copy")
-# Of relative L2 distance between providers, in y and dx: some roundings of the dtype. In bf16 x + b is 0 for every 400th
-# number, where the slope of our leaky ReLU is 1, and eager's the other one.
+# Of relative L2 distance between providers, in y and dx: some roundings of the dtype. In bf16 x + b is 0 for one number
+# of 400, where the slope of our leaky ReLU is 1, and eager's the other one.
 TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 8e-2}
 # A parameter's gradient is a sum over planes in which most cancels; wrong ones are off by 100 %.
 PARAMETER_TOLERANCES = {"fp32": 1e-2, "fp16": 0.1, "bf16": 0.4}
