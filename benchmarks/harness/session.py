@@ -25,8 +25,9 @@ from stylegan_fast.version import __version__
 
 COPIES = ("copy", "fresh copy")
 # Of relative L2 distance between providers, in y and dx: some roundings of the dtype. In bf16 x + b is 0 for one number
-# of 400, where the slope of our leaky ReLU is 1, and eager's the other one.
-TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 8e-2}
+# in a thousand, where our leaky ReLU has the slope 1 and eager's the other one: 0.036 to 0.039 in dx at 4x512x4x4, four
+# seeds, and no difference at all in the other numbers.
+TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 6e-2}
 # A parameter's gradient is a sum over planes in which most cancels; wrong ones are off by 100 %.
 PARAMETER_TOLERANCES = {"fp32": 1e-2, "fp16": 0.1, "bf16": 0.4}
 # The eager epilogue of 16-bit numbers holds some ten fp32 tensors at a time.
