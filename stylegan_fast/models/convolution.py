@@ -160,7 +160,7 @@ def _means(weight: Tensor) -> Tensor:
     """Of 2x2 neighbours, beyond the border zeros: ``[..., 3, 3]`` to ``[..., 4, 4]``."""
     means = functional.avg_pool2d(weight, 2, stride=1, padding=1)
     if means.requires_grad and weight.is_cpu and library.is_eager(weight):
-        # On the CPU a gradient in another layout than the weight's takes pooling backward ten times as long.
+        # On the CPU a gradient in another layout than the weight's takes pooling backward 20 times as long.
         memory_format = memory_format_of(means)
         means.register_hook(lambda gradient: gradient.contiguous(memory_format=memory_format))
     return means

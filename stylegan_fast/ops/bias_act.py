@@ -117,7 +117,7 @@ class Call(NamedTuple):
     def launch_backward_and_sum(
         self, dy: Tensor, x: Tensor | None, b: Tensor | None, y: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """dx and db. Of the activations that networks use, the kernel itself sums dx, while it has it."""
+        """dx and db. The kernel itself sums dx, while it has it; on CUDA that of the activations that networks use."""
         dx = torch.empty_like(dy)
         fields = [*self.fields(dy, b, True), *map(library.address, (dy, x, y)), dx.data_ptr()]
         rows = getattr(library.native(), self.backend).bias_act_backward_partials(*fields, 0)
